@@ -1,0 +1,122 @@
+import { awscdk, javascript } from 'projen';
+import { lintBoundaries, tasks, tsconfigs } from './projenrc/conventions';
+
+/** Node that handlers and images run on; Node 20 is only the floor for building. */
+const RUNTIME_NODE = 24;
+const BUILD_NODE = '20.19.0';
+
+const project = new awscdk.AwsCdkConstructLibrary({
+  name: 'thalos-brain',
+  description: 'A complete inference brain on AWS: edge, features, vectors, model runtime, releases and recovery, as CDK constructs',
+  author: 'Thalos Prime',
+  authorAddress: 'maintainers@thalosprime.github.io',
+  repositoryUrl: 'https://github.com/thalosprime/thalos-brain.git',
+  license: 'Apache-2.0',
+  copyrightOwner: 'Thalos Prime',
+  keywords: ['aws', 'cdk', 'mlops', 'inference', 'triton', 'feature-store', 'vector-search', 'open-inference-protocol'],
+  stability: 'experimental',
+  defaultReleaseBranch: 'main',
+  packageManager: javascript.NodePackageManager.NPM,
+  projenrcTs: true,
+  projenVersion: '0.103.25',
+  github: false,
+  depsUpgrade: false,
+  minNodeVersion: BUILD_NODE,
+
+  cdkVersion: '2.273.0',
+  constructsVersion: '10.8.1',
+  jsiiVersion: '~6.0.16',
+  typescriptVersion: '~6.0.0',
+  peerDeps: ['cdk8s@^2.70.0', 'cdk8s-plus-28@^2.5.0', '@aws-cdk/lambda-layer-kubectl-v35@^2.2.0'],
+  publishToPypi: { distName: 'thalos-brain', module: 'thalos_brain' },
+  publishToMaven: {
+    javaPackage: 'io.github.thalosprime.brain',
+    mavenGroupId: 'io.github.thalosprime',
+    mavenArtifactId: 'thalos-brain',
+  },
+  publishToNuget: { dotNetNamespace: 'ThalosPrime.Brain', packageId: 'ThalosPrime.Brain' },
+  publishToGo: { moduleName: 'github.com/thalosprime/thalos-brain-go', packageName: 'thalosbrain' },
+  excludeTypescript: ['examples/**', 'runtime/**', 'test/**', 'bench/**', 'projenrc/**'],
+
+  peerDependencyOptions: { pinnedDevDependency: false },
+
+  // Everything that the runtime uses is bundled into assets/, and so is a dev dependency (DESIGN "Base").
+  devDeps: [
+    'aws-cdk-lib@2.273.0',
+    'constructs@10.8.1',
+    'cdk8s@2.70.106',
+    'cdk8s-plus-28@2.5.6',
+    '@aws-cdk/lambda-layer-kubectl-v35@2.2.2',
+    // the runtime's own parts
+    '@aws-sdk/client-appconfig@3.1124.0',
+    '@aws-sdk/client-appconfigdata@^3.1124.0',
+    '@aws-sdk/client-dynamodb@^3.1124.0',
+    '@aws-sdk/client-iam@^3.1124.0',
+    '@aws-sdk/client-s3@^3.1124.0',
+    '@aws-sdk/client-sagemaker-runtime@^3.1124.0',
+    '@aws-sdk/credential-providers@^3.1124.0',
+    '@opensearch-project/opensearch@^3.9.0',
+    '@duckdb/node-api@1.5.6-r.1',
+    'ajv@^8.20.0',
+    'aws-jwt-verify@^5.2.1',
+    'fastify@^5.12.8',
+    'lmdb@^3.5.6',
+    'onnxruntime-node@^1.30.0',
+    'onnxruntime-web@^1.30.0',
+    'selfsigned@^5.5.0',
+    // building, testing, measuring
+    '@swc/core@^1.16.22',
+    '@swc/jest@^0.2.39',
+    '@types/aws-lambda@^8.10.150',
+    `@types/node@^${RUNTIME_NODE}.0.0`,
+    'ajv-draft-04@^1.0.0',
+    'aws-cdk@2.1148.1',
+    'cdk-preflight@0.0.143',
+    'esbuild@^0.28.2',
+    'fast-check@^4.10.2',
+    'eslint-import-resolver-typescript@^4.4.5',
+    'jose@^6.2.18',
+    'jsii-diff@^1.140.0',
+    'jsii-pacmak@^1.140.0',
+    'tsx@^4.23.15',
+    'vega-datasets@3.2.1',
+    'yaml@^2.9.1',
+  ],
+
+  jestOptions: {
+    jestVersion: '^30.0.0',
+    configFilePath: 'jest.config.json',
+    jestConfig: {
+      testMatch: ['<rootDir>/test/**/*.test.ts'],
+      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/conformance/'],
+      transform: { '^.+\\.[cm]?ts$': new javascript.Transform('@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript', decorators: true } } }) },
+      moduleNameMapper: { '^thalos-brain$': '<rootDir>/src/index.ts' },
+      globalSetup: '<rootDir>/test/support/global-setup.ts',
+      setupFiles: ['<rootDir>/test/support/setup.ts'],
+      coverageReporters: ['text-summary'],
+      collectCoverage: false,
+      workerIdleMemoryLimit: '1500MB',
+    } as javascript.JestConfigOptions,
+    junitReporting: false,
+  },
+  sampleCode: false,
+  gitignore: ['/assets/', '/.thalos/', 'cdk.out/', '*.tsbuildinfo', '/.tmp/', '.DS_Store', '/tsconfig.json', '!/.ci/'],
+  npmignore: ['/.ci/', '/bench/', '/runtime/', '/projenrc/', '/docs/adr/', '/examples/', '!/assets/', '/.thalos/', '/.tmp/', '/jest.config.json'],
+  bin: { 'thalos-brain': 'assets/cli/thalos-brain.js' },
+  eslintOptions: { dirs: ['src', 'runtime', 'examples', 'bench'], devdirs: ['test', 'projenrc'] },
+});
+
+// No install script is ever run: lmdb, DuckDB, esbuild and ONNX Runtime ship their binaries inside registry packages.
+project.npmrc.addConfig('ignore-scripts', 'true');
+project.npmrc.addConfig('omit-lockfile-registry-resolved', 'true');
+
+tasks(project);
+tsconfigs(project);
+lintBoundaries(project);
+
+// One transpiler for tests: swc, without type checks (tsc checks types in the lint task).
+project.deps.removeDependency('ts-jest');
+delete project.jest!.config.transform['^.+\\.[t]sx?$'];
+project.jest!.config.testMatch = ['<rootDir>/test/**/*.test.ts'];
+
+project.synth();

@@ -1,0 +1,51 @@
+import { FEATURE_GROUP_SCHEMA, FeatureGroupSchema } from './feature-schema';
+import { array, enumeration, integer, JsonSchema, NAME_PATTERN, object, string } from './json-schema';
+import { VECTOR_INDEX_SCHEMA, VectorIndexSchema } from './vector-schema';
+
+/** Version of `brain.json`; a reader refuses one that it does not know. */
+export const BRAIN_CONFIGURATION_VERSION = '1';
+
+/** A model that the brain may serve. Its versions are released, not declared. */
+export interface ModelDeclaration {
+  readonly name: string;
+  readonly owner: string;
+  readonly description?: string;
+}
+
+/** Bounds that the inference service enforces. */
+export interface ServiceLimits {
+  /** Largest request body, bytes. */
+  readonly maxBodyBytes: number;
+  /** Largest batch, rows of the first dimension. */
+  readonly maxBatch: number;
+  /** Time for one request, milliseconds. */
+  readonly requestTimeoutMs: number;
+}
+
+/** `brain.json`: what the brain declares. Declarations only: no token, no physical name, no secret. */
+export interface BrainConfiguration {
+  readonly schemaVersion: typeof BRAIN_CONFIGURATION_VERSION;
+  readonly name: string;
+  readonly environment: string;
+  readonly models: readonly ModelDeclaration[];
+  readonly featureGroups: readonly FeatureGroupSchema[];
+  readonly vectorIndexes: readonly VectorIndexSchema[];
+  readonly limits: ServiceLimits;
+}
+
+export const BRAIN_CONFIGURATION_SCHEMA: JsonSchema = {
+  $schema: 'http://json-schema.org/draft-07/schema#',
+  title: 'thalos-brain configuration (brain.json)',
+  ...object({
+    schemaVersion: enumeration([BRAIN_CONFIGURATION_VERSION]),
+    name: string(NAME_PATTERN),
+    environment: string(NAME_PATTERN),
+    models: array(object({ name: string(NAME_PATTERN), owner: string(), description: string() }, ['name', 'owner'])),
+    featureGroups: array(FEATURE_GROUP_SCHEMA),
+    vectorIndexes: array(VECTOR_INDEX_SCHEMA),
+    limits: object({ maxBodyBytes: integer(1024), maxBatch: integer(1), requestTimeoutMs: integer(1) }),
+  }),
+};
+
+/** The limits where nothing else is said: API Gateway's payload limit of 10 MB, its integration timeout of 29 s. */
+export const DEFAULT_LIMITS: ServiceLimits = { maxBodyBytes: 10 * 1024 * 1024, maxBatch: 1024, requestTimeoutMs: 29_000 };

@@ -1,0 +1,43 @@
+import { DIGEST_PATTERN, enumeration, integer, JsonSchema, mapOf, NAME_PATTERN, object, string, VERSION_PATTERN } from './json-schema';
+
+/** Version of the rollout document. */
+export const ROLLOUT_DOCUMENT_VERSION = '1';
+export const ROLLOUT_MODES = ['canary', 'ab', 'shadow', 'blueGreen'] as const;
+export type RolloutMode = typeof ROLLOUT_MODES[number];
+
+/** Which version of one model serves which share of traffic. Approved means: listed under `versions`. */
+export interface ModelRollout {
+  readonly stable: string;
+  readonly candidate?: { readonly version: string; readonly weight: number; readonly mode: RolloutMode; readonly stickyKey?: string };
+  /** For each approved version, the digest of its manifest. */
+  readonly versions: Readonly<Record<string, { readonly digest: string }>>;
+  readonly flags?: Readonly<Record<string, boolean>>;
+}
+
+export interface RolloutDocument {
+  readonly schemaVersion: typeof ROLLOUT_DOCUMENT_VERSION;
+  readonly models: Readonly<Record<string, ModelRollout>>;
+}
+
+/** JSON Schema draft-04: the only form that AppConfig validates, at most 32 KB (AppConfig user guide, "Understanding validators"). */
+export const ROLLOUT_DOCUMENT_SCHEMA: JsonSchema = {
+  $schema: 'http://json-schema.org/draft-04/schema#',
+  title: 'thalos-brain rollout document',
+  ...object({
+    schemaVersion: enumeration([ROLLOUT_DOCUMENT_VERSION]),
+    models: mapOf(NAME_PATTERN, object({
+      stable: string(VERSION_PATTERN),
+      candidate: object({
+        version: string(VERSION_PATTERN),
+        weight: integer(0, 100),
+        mode: enumeration(ROLLOUT_MODES),
+        stickyKey: string(),
+      }, ['version', 'weight', 'mode']),
+      versions: { ...mapOf(VERSION_PATTERN, object({ digest: string(DIGEST_PATTERN) })), minProperties: 1 },
+      flags: { type: 'object', additionalProperties: { type: 'boolean' } },
+    }, ['stable', 'versions'])),
+  }),
+};
+
+/** What the create-if-absent seed writes: a brain without any model. */
+export const EMPTY_ROLLOUT_DOCUMENT: RolloutDocument = { schemaVersion: ROLLOUT_DOCUMENT_VERSION, models: {} };
