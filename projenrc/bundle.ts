@@ -1,57 +1,86 @@
-/** Bundles every entry point of runtime/ into assets/, one folder for each. Deterministic: no banner, no timestamps, no absolute paths. */
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { basename, join } from 'node:path';
+/**
+ * Bundles every entry point of runtime/ into assets/, one folder for each. Deterministic: no timestamps, no absolute paths. Files that did
+ * not change are left alone and appear in one step, so that a test run that reads assets/ never sees half a bundle.
+ */
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
 import { build, type BuildOptions } from 'esbuild';
 
 const ROOT = join(__dirname, '..');
 const ASSETS = join(ROOT, 'assets');
+const CLI = join('cli', 'thalos-brain.js');
 
 /** Native parts of the local brain: looked up in the user's project, never bundled (DESIGN "Base"). */
 const NATIVE = ['lmdb', '@duckdb/node-api', 'onnxruntime-node', 'onnxruntime-web'];
 
-const COMMON: BuildOptions = {
+/** What every bundle has in common; `node20` is the floor for building, images and handlers run a later one. */
+export const COMMON = {
   bundle: true,
+  write: false,
   platform: 'node',
   target: 'node20',
   format: 'cjs',
   minify: true,
   keepNames: true,
   legalComments: 'none',
+  charset: 'utf8',
   absWorkingDir: ROOT,
   logLevel: 'warning',
-};
+} as const satisfies BuildOptions;
 
-async function main(): Promise<void> {
-  rmSync(ASSETS, { recursive: true, force: true });
-  mkdirSync(ASSETS, { recursive: true });
+/** The command line, and beside it the worker that it starts. */
+export function cliBundle(outdir: string): BuildOptions & { write: false } {
+  return {
+    ...COMMON,
+    entryPoints: { 'thalos-brain': 'runtime/local/cli.ts', 'onnx-worker': 'runtime/adapters/local/onnx-worker.ts' },
+    outdir,
+    external: NATIVE,
+  };
+}
 
-  const handlers = readdirSync(join(ROOT, 'runtime/handlers')).filter((file) => file.endsWith('.lambda.ts'));
-  await Promise.all([
+/** Path below assets/ → content. */
+async function bundles(): Promise<Map<string, Uint8Array>> {
+  const handlers = readdirSync(join(ROOT, 'runtime/handlers')).filter((file) => file.endsWith('.lambda.ts')).sort();
+  const service = 'inference-service';
+  const results = await Promise.all([
     ...handlers.map((file) => build({
       ...COMMON,
       target: 'node24',
       entryPoints: [join('runtime/handlers', file)],
       outfile: join(ASSETS, 'handlers', basename(file, '.lambda.ts'), 'index.js'),
     })),
-    build({
-      ...COMMON,
-      target: 'node24',
-      entryPoints: ['runtime/inference-service/main.ts'],
-      outfile: join(ASSETS, 'inference-service', 'index.js'),
-    }),
-    build({
-      ...COMMON,
-      entryPoints: { 'thalos-brain': 'runtime/local/cli.ts', 'onnx-worker': 'runtime/adapters/local/onnx-worker.ts' },
-      outdir: join(ASSETS, 'cli'),
-      external: NATIVE,
-      banner: { js: '#!/usr/bin/env node' },
-    }),
+    build({ ...COMMON, target: 'node24', entryPoints: [`runtime/${service}/main.ts`], outfile: join(ASSETS, service, 'index.js') }),
+    build(cliBundle(join(ASSETS, 'cli'))),
   ]);
-  const dockerfile = join(ROOT, 'runtime/inference-service/Dockerfile');
-  if (existsSync(dockerfile)) cpSync(dockerfile, join(ASSETS, 'inference-service', 'Dockerfile'));
+  const files = new Map(results.flatMap((result) => result.outputFiles).map((file) => [relative(ASSETS, file.path), file.contents]));
+  files.set(CLI, Buffer.concat([Buffer.from('#!/usr/bin/env node\n'), files.get(CLI)!]));
+  files.set(join(service, 'Dockerfile'), readFileSync(join(ROOT, 'runtime', service, 'Dockerfile')));
+  return files;
 }
 
-main().catch((error: unknown) => {
-  console.error(error);
-  process.exit(1);
-});
+function write(path: string, content: Uint8Array): void {
+  if (existsSync(path) && readFileSync(path).equals(content)) return;
+  mkdirSync(dirname(path), { recursive: true });
+  const aside = `${path}.${process.pid}`;
+  writeFileSync(aside, content);
+  if (relative(ASSETS, path) === CLI) chmodSync(aside, 0o755);
+  renameSync(aside, path);
+}
+
+async function main(): Promise<void> {
+  mkdirSync(ASSETS, { recursive: true });
+  const files = await bundles();
+  for (const [path, content] of files) write(join(ASSETS, path), content);
+  for (const entry of readdirSync(ASSETS, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    // a number at the end: another bundler is writing it right now
+    if (entry.isFile() && !files.has(relative(ASSETS, path)) && !/\.[0-9]+$/.test(entry.name)) rmSync(path);
+  }
+}
+
+if (require.main === module) {
+  main().catch((error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  });
+}
