@@ -16,3 +16,9 @@ export function requireUnique(scope: IConstruct | undefined, what: string, names
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) fail(scope, 'DuplicateName', `${what} '${twice}' is declared twice: give each its own name`);
 }
+
+/** The name of a brain, from its construct id: `PriceBrain` is `price-brain`. It names the folder in the cloud assembly. */
+export function brainNameOf(scope: IConstruct, id: string): string {
+  const kebab = id.replace(/([a-z0-9])([A-Z])/g, '$1-$2').replace(/[^A-Za-z0-9_-]+/g, '-').toLowerCase();
+  return requireName(scope, "the brain's id in kebab case", kebab);
+}

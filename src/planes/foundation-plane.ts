@@ -1,0 +1,39 @@
+import { Construct } from 'constructs';
+import { BrainEnvironment } from '../environment';
+import { BrainNetwork, BrainNetworkOptions, IBrainNetwork } from '../network';
+import { fail } from '../private/fail';
+import { BrainKeys, ServiceLinkedRoles, WorkloadRoles } from '../security';
+
+export interface FoundationPlaneProps {
+  /** Decides NAT gateways, endpoints and log retention. */
+  readonly environment: BrainEnvironment;
+
+  /** Your own VPC, or the addresses and zones of a new one. @default - a new VPC over three zones of the stack's Region */
+  readonly network?: BrainNetworkOptions;
+}
+
+/** What everything else stands on: network, keys and identities. It refers to no other plane. */
+export class FoundationPlane extends Construct {
+  readonly network: IBrainNetwork;
+  readonly keys: BrainKeys;
+  readonly roles: WorkloadRoles;
+  readonly serviceLinkedRoles: ServiceLinkedRoles;
+
+  constructor(scope: Construct, id: string, props: FoundationPlaneProps) {
+    super(scope, id);
+    const { environment, network = {} } = props;
+
+    this.keys = new BrainKeys(this, 'Keys', { environment });
+    this.roles = new WorkloadRoles(this, 'Roles');
+    this.serviceLinkedRoles = new ServiceLinkedRoles(this, 'ServiceLinkedRoles', { environment, logsKey: this.keys.logs });
+    this.network = this.resolveNetwork(environment, network);
+  }
+
+  private resolveNetwork(environment: BrainEnvironment, { vpc, cidr, zoneIds, endpointZones }: BrainNetworkOptions): IBrainNetwork {
+    if (!vpc) return new BrainNetwork(this, 'Network', { environment, logsKey: this.keys.logs, cidr, zoneIds, endpointZones });
+    if (cidr !== undefined || zoneIds !== undefined || endpointZones !== undefined) {
+      fail(this, 'NetworkOptions', 'cidr, zoneIds and endpointZones describe a new VPC and do not go with vpc: leave them out, or leave vpc out');
+    }
+    return BrainNetwork.fromVpc(this, 'Network', vpc);
+  }
+}

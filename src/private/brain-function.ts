@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+import { Duration, Stack } from 'aws-cdk-lib';
+import { Effect, Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { Architecture, Code, Function as LambdaFunction, LoggingFormat, Runtime } from 'aws-cdk-lib/aws-lambda';
+import { LogGroup } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import { BrainEnvironment } from '../environment';
+
+/** Bundles of runtime/handlers, beside `src/` and `lib/` alike. */
+const HANDLERS = join(__dirname, '..', '..', 'assets', 'handlers');
+
+export interface BrainFunctionProps {
+  readonly environment: BrainEnvironment;
+  /** Encrypts the log group and the environment variables. */
+  readonly logsKey: IKey;
+  /** Name of the bundle: `assets/handlers/<handler>`. */
+  readonly handler: string;
+  readonly description: string;
+  readonly timeout?: Duration;
+  readonly memorySize?: number;
+  readonly environmentVariables?: { [name: string]: string };
+  /** What the function may do beside writing its own log. */
+  readonly statements?: PolicyStatement[];
+}
+
+/** A Lambda function of ours: a bundled handler on Node 24, its own encrypted log group, and a role that holds nothing but what is asked for. */
+export class BrainFunction extends Construct {
+  readonly functionArn: string;
+  readonly role: Role;
+  readonly logGroup: LogGroup;
+
+  constructor(scope: Construct, id: string, props: BrainFunctionProps) {
+    super(scope, id);
+    const variables = props.environmentVariables ?? {};
+
+    this.logGroup = new LogGroup(this, 'Logs', {
+      retention: props.environment.logRetention,
+      removalPolicy: props.environment.removalPolicy,
+      encryptionKey: props.logsKey,
+    });
+    this.role = new Role(this, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+    const access = new Policy(this, 'Access', {
+      roles: [this.role],
+      statements: [
+        new PolicyStatement({ actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [this.logGroup.logGroupArn] }),
+        ...Object.keys(variables).length > 0 ? [this.decryptVariables(props.logsKey)] : [],
+        ...props.statements ?? [],
+      ],
+    });
+
+    const fn = new LambdaFunction(this, 'Resource', {
+      runtime: Runtime.NODEJS_24_X,
+      architecture: Architecture.ARM_64,
+      code: Code.fromAsset(join(HANDLERS, props.handler)),
+      handler: 'index.handler',
+      description: props.description,
+      timeout: props.timeout ?? Duration.seconds(30),
+      memorySize: props.memorySize ?? 256,
+      // a role without CDK's default policy update: what it may do stands in `Access`, and nowhere else
+      role: this.role.withoutPolicyUpdates(),
+      logGroup: this.logGroup,
+      loggingFormat: LoggingFormat.JSON,
+      environment: variables,
+      ...Object.keys(variables).length > 0 ? { environmentEncryption: props.logsKey } : {},
+    });
+    fn.node.addDependency(access);
+    this.functionArn = fn.functionArn;
+  }
+
+  private decryptVariables(key: IKey): PolicyStatement {
+    return new PolicyStatement({
+      effect: Effect.ALLOW,
+      actions: ['kms:Decrypt'],
+      resources: [key.keyArn],
+      conditions: { StringEquals: { 'kms:ViaService': `lambda.${Stack.of(this).region}.amazonaws.com` } },
+    });
+  }
+}

@@ -1,0 +1,126 @@
+import { Duration, Resource, Stack } from 'aws-cdk-lib';
+import { Policy, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { BlockPublicAccess, Bucket, BucketEncryption, CfnBucket, IBucket, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
+import { Construct, IConstruct } from 'constructs';
+import { Binding, Paths } from '../contract';
+import { BrainEnvironment } from '../environment';
+import { IWorkload } from '../security/workload';
+
+/** Where the artifacts of released models are, and the last good rollout document beside them. */
+export interface IArtifactStore extends IConstruct {
+  readonly bucket: IBucket;
+
+  /** Lets a workload read artifacts, and tells it the bucket. */
+  connectReader(workload: IWorkload): void;
+
+  /** Lets a workload read artifacts and put new ones; it can delete nothing. */
+  connectWriter(workload: IWorkload): void;
+}
+
+export interface ArtifactStoreProps {
+  /** Decides the removal policy. */
+  readonly environment: BrainEnvironment;
+
+  /** Encrypts the artifacts and their access log; its policy admits `logging.s3.amazonaws.com`, as that of `BrainKeys.data` does. */
+  readonly encryptionKey: IKey;
+}
+
+/** `models/<name>/<version>/…` and `rollout/…`: nothing else in the bucket is for workloads. */
+const KEYS = [`${Paths.MODELS}/*`, Paths.LAST_GOOD_ROLLOUT];
+const LISTED = KEYS.map((key) => `${key.split('/')[0]}/*`);
+
+/** A version that was overwritten stays as long as a rollback may want it. */
+const NONCURRENT = Duration.days(90);
+const UNFINISHED_UPLOADS = Duration.days(7);
+const LOG_PREFIX = 'artifacts/';
+const ACCESS_LOGS = Duration.days(365);
+
+abstract class ArtifactStoreBase extends Resource implements IArtifactStore {
+  abstract readonly bucket: IBucket;
+
+  connectReader(workload: IWorkload): void {
+    this.connect('Read', workload, [], ['kms:Decrypt']);
+  }
+
+  connectWriter(workload: IWorkload): void {
+    this.connect('Write', workload, ['s3:PutObject', 's3:AbortMultipartUpload'], ['kms:Decrypt', 'kms:GenerateDataKey']);
+  }
+
+  private connect(kind: string, workload: IWorkload, more: string[], keyActions: string[]): void {
+    const { bucket } = this;
+    const objects = KEYS.map((key) => bucket.arnForObjects(key));
+    new Policy(this, `${kind}By${workload.workloadName}`, {
+      roles: [workload.role],
+      statements: [
+        new PolicyStatement({ actions: ['s3:GetObject', ...more], resources: objects }),
+        // with it S3 says of an absent object that it is absent, not that it is forbidden: that question carries no prefix, hence `IfExists`
+        new PolicyStatement({
+          actions: ['s3:ListBucket'], resources: [bucket.bucketArn], conditions: { StringLikeIfExists: { 's3:prefix': LISTED } },
+        }),
+        ...bucket.encryptionKey ? [new PolicyStatement({
+          actions: keyActions,
+          resources: [bucket.encryptionKey.keyArn],
+          conditions: { StringEquals: { 'kms:ViaService': `s3.${Stack.of(this).region}.amazonaws.com` } },
+        })] : [],
+      ],
+    });
+    workload.addBinding(Binding.ARTIFACT_BUCKET, bucket.bucketName);
+  }
+}
+
+/** A versioned, encrypted bucket for the artifacts of released models, with its access log. */
+export class ArtifactStore extends ArtifactStoreBase {
+  /** An artifact store in your own bucket. It must be versioned; its key, if it has one, must admit the account's IAM. */
+  static fromBucket(scope: Construct, id: string, bucket: IBucket): IArtifactStore {
+    class Imported extends ArtifactStoreBase {
+      readonly bucket = bucket;
+    }
+    return new Imported(scope, id);
+  }
+
+  readonly bucket: IBucket;
+
+  /** Who asked for what, for a year. S3 delivers into a bucket with a customer key when the key's policy admits it (aws-cdk pull request 25350 shows it). */
+  readonly accessLogs: Bucket;
+
+  constructor(scope: Construct, id: string, props: ArtifactStoreProps) {
+    super(scope, id);
+    const { environment } = props;
+    const shared = {
+      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
+      enforceSSL: true,
+      minimumTLSVersion: 1.2,
+      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
+      versioned: true,
+      encryption: BucketEncryption.KMS,
+      encryptionKey: props.encryptionKey,
+      bucketKeyEnabled: true,
+      removalPolicy: environment.removalPolicy,
+    };
+    this.accessLogs = new Bucket(this, 'AccessLogs', {
+      ...shared,
+      lifecycleRules: [{
+        expiration: ACCESS_LOGS, noncurrentVersionExpiration: UNFINISHED_UPLOADS, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS,
+      }],
+    });
+    this.bucket = new Bucket(this, 'Resource', {
+      ...shared,
+      lifecycleRules: [{ noncurrentVersionExpiration: NONCURRENT, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS }],
+    });
+    this.logAccess();
+  }
+
+  /** By hand, because how CDK admits S3's log delivery hangs on a feature flag of the app; by policy, because the bucket has no ACLs. */
+  private logAccess(): void {
+    this.accessLogs.addToResourcePolicy(new PolicyStatement({
+      sid: 'AccessLogs',
+      principals: [new ServicePrincipal('logging.s3.amazonaws.com')],
+      actions: ['s3:PutObject'],
+      resources: [this.accessLogs.arnForObjects(`${LOG_PREFIX}*`)],
+      conditions: { ArnLike: { 'aws:SourceArn': this.bucket.bucketArn }, StringEquals: { 'aws:SourceAccount': Stack.of(this).account } },
+    }));
+    const resource = this.bucket.node.defaultChild as CfnBucket;
+    resource.loggingConfiguration = { destinationBucketName: this.accessLogs.bucketName, logFilePrefix: LOG_PREFIX };
+  }
+}
