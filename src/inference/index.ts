@@ -1,0 +1,2 @@
+export * from './brain-declarations';
+export * from './inference-service';

@@ -1,0 +1,2 @@
+export * from './model-runtime';
+export * from './triton-runtime';

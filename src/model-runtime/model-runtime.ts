@@ -1,0 +1,42 @@
+import { Construct, IConstruct } from 'constructs';
+import { TritonProps, TritonRuntime } from './triton-runtime';
+import { BrainCluster } from '../cluster';
+import { BrainEnvironment } from '../environment';
+import { IWorkload } from '../security/workload';
+
+/** What runs the models: the inference service is its caller. */
+export interface IModelRuntime extends IConstruct {
+  /** Namespace of the pods, so that callers may open a path to them. @default - the runtime is outside of the cluster */
+  readonly namespace?: string;
+
+  /** Gives the workload the runtime's address, and the right to call it. */
+  connectCaller(workload: IWorkload): void;
+}
+
+/** What a runtime is bound to. */
+export interface ModelRuntimeContext {
+  readonly environment: BrainEnvironment;
+  readonly cluster: BrainCluster;
+}
+
+/** The choice of a runtime: a value until it is bound to a serving plane. */
+export abstract class ModelRuntime {
+  /** NVIDIA Triton in the brain's own cluster. */
+  static triton(props: TritonProps): ModelRuntime {
+    return new TritonChoice(props);
+  }
+
+  /** Defines the runtime's resources in `scope`. @internal */
+  abstract _bind(scope: Construct, id: string, context: ModelRuntimeContext): IModelRuntime;
+}
+
+class TritonChoice extends ModelRuntime {
+  constructor(private readonly props: TritonProps) {
+    super();
+  }
+
+  /** @internal */
+  override _bind(scope: Construct, id: string, context: ModelRuntimeContext): IModelRuntime {
+    return new TritonRuntime(scope, id, { ...this.props, environment: context.environment, cluster: context.cluster });
+  }
+}
