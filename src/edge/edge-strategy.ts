@@ -1,0 +1,39 @@
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { Construct } from 'constructs';
+import { ApiGatewayEdgeProps, BrainEdge, IBrainEdge } from './brain-edge';
+import { BrainCluster } from '../cluster';
+import { BrainEnvironment } from '../environment';
+import { InferenceService } from '../inference';
+import { IBrainNetwork } from '../network';
+
+/** What a strategy is bound to. */
+export interface EdgeContext {
+  readonly environment: BrainEnvironment;
+  readonly network: IBrainNetwork;
+  readonly cluster: BrainCluster;
+  readonly service: InferenceService;
+  /** Encrypts log groups. */
+  readonly logsKey: IKey;
+}
+
+/** How callers outside of the VPC reach a brain: a value that becomes resources in the serving plane. */
+export abstract class EdgeStrategy {
+  /** A regional REST API with a token check on every route. */
+  static apiGateway(props: ApiGatewayEdgeProps): EdgeStrategy {
+    return new ApiGatewayEdge(props);
+  }
+
+  /** Makes the edge in `scope`. @internal */
+  abstract _bind(scope: Construct, context: EdgeContext): IBrainEdge;
+}
+
+class ApiGatewayEdge extends EdgeStrategy {
+  constructor(private readonly props: ApiGatewayEdgeProps) {
+    super();
+  }
+
+  /** @internal */
+  _bind(scope: Construct, context: EdgeContext): IBrainEdge {
+    return new BrainEdge(scope, 'Edge', { ...context, ...this.props });
+  }
+}
