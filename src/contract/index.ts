@@ -4,5 +4,6 @@ export * from './feature-schema';
 export * from './json-schema';
 export * from './model-manifest';
 export * from './names';
+export * from './online-item';
 export * from './rollout-document';
 export * from './vector-schema';

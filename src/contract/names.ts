@@ -63,11 +63,17 @@ export const HandlerEnv = {
   /** Space separated: the scopes of which a token must hold all. */
   JWT_SCOPES: 'JWT_SCOPES',
   JWKS_URI: 'JWKS_URI',
-  /** JSON: client id → usage plan key value. */
+  /** JSON: client id → usage plan key value; {@link OTHER_CLIENTS} for everybody who is not listed. */
   CLIENT_KEYS: 'CLIENT_KEYS',
-  /** Claim that names the client. */
+  /** Claim that names the client; {@link DEFAULT_CLIENT_CLAIMS} without it. */
   CLIENT_CLAIM: 'CLIENT_CLAIM',
 } as const;
+
+/** Where a token names its client: RFC 9068 §2.2, then OpenID Connect Core §2. The first that is there wins. */
+export const DEFAULT_CLIENT_CLAIMS = ['client_id', 'azp'] as const;
+
+/** Stands for every client that has no plan of its own; no client can have this id. */
+export const OTHER_CLIENTS = '*';
 
 /** Request and response parameters of the inference protocol that are ours. */
 export const Parameter = {
@@ -82,4 +88,10 @@ export const Parameter = {
   ENRICHMENT: 'enrichment',
   /** Answer: names of features that were filled with their declared default, comma separated. */
   DEFAULTED: 'defaulted_features',
+} as const;
+
+/** Service-linked roles that a brain needs: the service, and the name that IAM gives its role (each service's user guide). */
+export const ServiceLinkedRoleName = {
+  'autoscaling.amazonaws.com': 'AWSServiceRoleForAutoScaling',
+  'opensearchservice.amazonaws.com': 'AWSServiceRoleForAmazonOpenSearchService',
 } as const;

@@ -41,3 +41,27 @@ export const ROLLOUT_DOCUMENT_SCHEMA: JsonSchema = {
 
 /** What the create-if-absent seed writes: a brain without any model. */
 export const EMPTY_ROLLOUT_DOCUMENT: RolloutDocument = { schemaVersion: ROLLOUT_DOCUMENT_VERSION, models: {} };
+
+/** The object at `Paths.LAST_GOOD_ROLLOUT`: what a starting process takes up while AppConfig does not answer (DESIGN §4.2). */
+export interface LastGoodRollout {
+  /** `sha256:…` of the document's text in UTF-8. */
+  readonly digest: string;
+  /** The rollout document as JSON text, byte for byte as it was deployed. */
+  readonly document: string;
+}
+
+export const LAST_GOOD_ROLLOUT_SCHEMA: JsonSchema = {
+  $schema: 'http://json-schema.org/draft-07/schema#',
+  title: 'thalos-brain last good rollout document',
+  ...object({ digest: string(DIGEST_PATTERN), document: { type: 'string', minLength: 2 } }),
+};
+
+/** What the seed's construct tells its handler, as properties of the custom resource; and the mark of the version that the seed makes. */
+export const RolloutSeed = {
+  APPLICATION: 'ApplicationId',
+  ENVIRONMENT: 'EnvironmentId',
+  PROFILE: 'ProfileId',
+  STRATEGY: 'StrategyId',
+  /** Tells a version that an interrupted seed left behind from one that was released. AppConfig wants a character that is no digit. */
+  VERSION_LABEL: 'thalos-brain-seed',
+} as const;

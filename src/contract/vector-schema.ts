@@ -28,3 +28,18 @@ export const VECTOR_INDEX_SCHEMA: JsonSchema = object({
   hnsw: object({ m: integer(2, 512), efConstruction: integer(2, 4096), efSearch: integer(2, 4096) }),
   description: string(),
 }, ['name', 'dimension', 'similarity', 'engine', 'fields', 'hnsw']);
+
+/** A document of an index: its `_id` names the neighbour, its fields stand beside the vector. */
+export const VectorDocument = {
+  /** The `knn_vector` field. No declared field may use the name. */
+  VECTOR: 'vector',
+} as const;
+
+/** Names that no field of an index may use: the vector's, and the id column of imported files. */
+export const RESERVED_FIELDS: readonly string[] = [VectorDocument.VECTOR, 'id'];
+
+/**
+ * An index is searched through an alias of its name; its data lies in generations, `<name>.<generation>`.
+ * The point is in no declared name, so a generation of one index is never another index.
+ */
+export const GENERATION_SEPARATOR = '.';

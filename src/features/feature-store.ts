@@ -1,0 +1,118 @@
+import { Resource, Stack, Token } from 'aws-cdk-lib';
+import { AttributeType, Billing, CfnGlobalTable, ITable, TableEncryptionV2, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
+import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { Construct, IConstruct } from 'constructs';
+import { Binding, OnlineItem } from '../contract';
+import { BrainEnvironment } from '../environment';
+import { FeatureGroup } from './feature-group';
+import { fail } from '../private/fail';
+import { requireUnique } from '../private/names';
+import { IWorkload } from '../security/workload';
+
+/** Online features: one item per entity and feature group. */
+export interface IFeatureStore extends IConstruct {
+  /** Lets a workload read online features, and tells it the table. */
+  connectReader(workload: IWorkload): void;
+
+  /** Lets a workload write online features, and tells it the table. A writer that also reads is connected twice. */
+  connectWriter(workload: IWorkload): void;
+}
+
+export interface FeatureStoreProps {
+  /** Decides deletion protection and the removal policy. */
+  readonly environment: BrainEnvironment;
+  /** Encrypts the online table. */
+  readonly encryptionKey: IKey;
+  /** The groups that this store holds: at least one, each with its own name. */
+  readonly groups: FeatureGroup[];
+}
+
+/** A table of your own that has the layout of the online store. */
+export interface FeatureStoreAttributes {
+  /** Partition key `pk`, a string, and no sort key; its expiry attribute is `expires_at`. */
+  readonly table: ITable;
+  /** The table's customer managed key. @default - the table has none */
+  readonly encryptionKey?: IKey;
+}
+
+abstract class FeatureStoreBase extends Resource implements IFeatureStore {
+  abstract readonly table: ITable;
+  /** @internal */
+  protected abstract readonly _encryptionKey?: IKey;
+
+  connectReader(workload: IWorkload): void {
+    // a read knows its whole keys: no query, no scan
+    this.connect(workload, 'Read', ['dynamodb:BatchGetItem', 'dynamodb:GetItem'], ['kms:Decrypt']);
+  }
+
+  connectWriter(workload: IWorkload): void {
+    // each write is conditional on the stored row, and only single writes can be
+    this.connect(workload, 'Write', ['dynamodb:PutItem'], ['kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey']);
+  }
+
+  private connect(workload: IWorkload, verb: string, actions: string[], keyActions: string[]): void {
+    const statements = [new PolicyStatement({ actions, resources: [this.table.tableArn] })];
+    if (this._encryptionKey) {
+      statements.push(new PolicyStatement({
+        actions: keyActions,
+        resources: [this._encryptionKey.keyArn],
+        conditions: { StringEquals: { 'kms:ViaService': `dynamodb.${Stack.of(this).region}.amazonaws.com` } },
+      }));
+    }
+    // in this scope, so that references go from the roles' stack to this one only
+    new Policy(this, `${verb}By${workload.workloadName}`, { roles: [workload.role], statements });
+    workload.addBinding(Binding.FEATURE_TABLE, this.table.tableName);
+  }
+}
+
+/**
+ * The online half of the feature store: a DynamoDB table, on demand, with point-in-time recovery and a customer managed key.
+ *
+ * All groups share one table; an item's key begins with its group and version.
+ */
+export class FeatureStore extends FeatureStoreBase {
+  /** A feature store over a table that exists already. */
+  static fromTable(scope: Construct, id: string, attributes: FeatureStoreAttributes): IFeatureStore {
+    class Imported extends FeatureStoreBase {
+      readonly table = attributes.table;
+      /** @internal */
+      protected readonly _encryptionKey = attributes.encryptionKey;
+    }
+    return new Imported(scope, id);
+  }
+
+  /** The online table. */
+  readonly table: TableV2;
+
+  /** The groups that this store holds. */
+  readonly groups: FeatureGroup[];
+
+  /** @internal */
+  protected readonly _encryptionKey?: IKey;
+
+  constructor(scope: Construct, id: string, props: FeatureStoreProps) {
+    super(scope, id);
+    if (props.groups.length === 0) {
+      fail(this, 'NoFeatureGroup', 'a feature store must hold at least one feature group, got 0: give it groups, or leave the store out');
+    }
+    requireUnique(this, 'feature group', props.groups.map((group) => group.name));
+    this.groups = [...props.groups];
+    this._encryptionKey = props.encryptionKey;
+
+    // The L2 writes no customer managed key in a stack without a Region, so there the key goes to the L1, with the same template.
+    const knowsRegion = !Token.isUnresolved(Stack.of(this).region);
+    this.table = new TableV2(this, 'Resource', {
+      partitionKey: { name: OnlineItem.PK, type: AttributeType.STRING },
+      timeToLiveAttribute: OnlineItem.EXPIRES_AT,
+      billing: Billing.onDemand(),
+      encryption: knowsRegion ? TableEncryptionV2.customerManagedKey(props.encryptionKey) : TableEncryptionV2.awsManagedKey(),
+      pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
+      deletionProtection: props.environment.deletionProtection,
+      removalPolicy: props.environment.removalPolicy,
+    });
+    if (!knowsRegion) {
+      (this.table.node.defaultChild as CfnGlobalTable).addPropertyOverride('Replicas.0.SSESpecification.KMSMasterKeyId', props.encryptionKey.keyArn);
+    }
+  }
+}

@@ -1,0 +1,5 @@
+export * from './entity-key';
+export * from './feature';
+export * from './feature-group';
+export * from './feature-store';
+export * from './pii-class';

@@ -1,0 +1,57 @@
+import { Construct } from 'constructs';
+import { BrainEnvironment } from '../environment';
+import { FeatureGroup, FeatureStore } from '../features';
+import { FoundationPlane } from './foundation-plane';
+import { RolloutConfiguration } from '../release';
+import { ArtifactStore } from '../storage';
+import { VectorIndex, VectorStore } from '../vectors';
+
+export interface DataPlaneProps {
+  /** Decides capacity and removal policies. */
+  readonly environment: BrainEnvironment;
+  /** Network, keys and roles. */
+  readonly foundation: FoundationPlane;
+  /** The brain's name. */
+  readonly name: string;
+  /** What is known about entities. @default - no feature store */
+  readonly featureGroups?: FeatureGroup[];
+  /** What is searched by similarity. @default - no vector store */
+  readonly vectorIndexes?: VectorIndex[];
+  /** Where the vector store is made: an OpenSearch upgrade must roll in a stack of its own. @default - in this plane */
+  readonly vectorScope?: Construct;
+}
+
+/** What the brain knows: artifacts, features, vectors, and which model versions serve. */
+export class DataPlane extends Construct {
+  /** Model artifacts, and the last good rollout document beside them. */
+  readonly artifacts: ArtifactStore;
+
+  /** Online features; absent in a brain without feature groups. */
+  readonly features?: FeatureStore;
+
+  /** Nearest-neighbour search; absent in a brain without vector indexes. */
+  readonly vectors?: VectorStore;
+
+  /** Which version of which model serves which share of traffic. */
+  readonly rollout: RolloutConfiguration;
+
+  constructor(scope: Construct, id: string, props: DataPlaneProps) {
+    super(scope, id);
+    const { environment, foundation, name, featureGroups = [], vectorIndexes = [] } = props;
+    const { keys, network, roles, serviceLinkedRoles } = foundation;
+
+    this.artifacts = new ArtifactStore(this, 'Artifacts', { environment, encryptionKey: keys.data });
+    this.features = featureGroups.length === 0 ? undefined
+      : new FeatureStore(this, 'Features', { environment, encryptionKey: keys.data, groups: featureGroups });
+    this.vectors = vectorIndexes.length === 0 ? undefined : new VectorStore(props.vectorScope ?? this, 'Vectors', {
+      environment,
+      network,
+      encryptionKey: keys.vectors,
+      logsKey: keys.logs,
+      masterRole: roles.vectorAdmin,
+      indexes: vectorIndexes,
+      serviceLinkedRoles,
+    });
+    this.rollout = new RolloutConfiguration(this, 'Rollout', { environment, name, encryptionKey: keys.data, logsKey: keys.logs });
+  }
+}

@@ -1,0 +1,110 @@
+import { VectorIndexSchema } from '../contract';
+import { Similarity } from './similarity';
+import { VectorEngine } from './vector-engine';
+import { VectorField } from './vector-field';
+import { requireText } from '../private/declarations';
+import { fail } from '../private/fail';
+import { requireName, requireUnique } from '../private/names';
+
+/** Shape of the graph (HNSW, Malkov and Yashunin, 2016): larger values find more of the true neighbours and cost memory and time. */
+export interface HnswParameters {
+  /** Edges per node, 2 to 512. @default 16 */
+  readonly m?: number;
+  /** Candidates kept while building: 2 to 4096 with FAISS, 2 to 3200 with Lucene. @default 100 */
+  readonly efConstruction?: number;
+  /** Candidates kept while searching, 2 to 4096. FAISS only: Lucene keeps as many as neighbours are asked for. @default 100 */
+  readonly efSearch?: number;
+}
+
+export interface VectorIndexProps {
+  /** Number of elements of each vector, 1 to 16000. */
+  readonly dimension: number;
+  /** How near two vectors are. */
+  readonly similarity: Similarity;
+  /** Library that builds and searches the graph. @default VectorEngine.FAISS */
+  readonly engine?: VectorEngine;
+  /** Values stored beside each vector, at most 100. @default - none */
+  readonly fields?: VectorField[];
+  /** Shape of the graph. @default - m 16, efConstruction 100, efSearch 100 */
+  readonly hnsw?: HnswParameters;
+  /** What the vectors stand for; at most 1024 characters. @default - none */
+  readonly description?: string;
+}
+
+/** Limit of a `knn_vector` field, of both engines (OpenSearch documentation, "k-NN vector"). */
+const MAX_DIMENSION = 16_000;
+const MAX_FIELDS = 100;
+
+/** OpenSearch's own defaults (its documentation, "Methods and engines", HNSW parameters). */
+const DEFAULT_HNSW = { m: 16, efConstruction: 100, efSearch: 100 };
+
+/** Lucene's `MAXIMUM_MAX_CONN`; the contract holds FAISS to the same bound. */
+const MAX_M = 512;
+/** Lucene's `MAXIMUM_BEAM_WIDTH`, and the contract's own bound for FAISS. */
+const MAX_EF_CONSTRUCTION = { lucene: 3200, faiss: 4096 };
+const MAX_EF_SEARCH = 4096;
+
+/** Vectors of one dimension and one similarity that are searched together. Its data lives in generations behind an alias of this name. */
+export class VectorIndex {
+  /**
+   * Declares a vector index.
+   *
+   * @param name lower case letters, digits, `-` and `_`, at most 63 characters
+   */
+  static define(name: string, props: VectorIndexProps): VectorIndex {
+    return new VectorIndex(name, props);
+  }
+
+  readonly name: string;
+  readonly dimension: number;
+
+  private readonly schema: VectorIndexSchema;
+
+  private constructor(name: string, props: VectorIndexProps) {
+    this.name = requireName(undefined, 'a vector index name', name);
+    this.dimension = props.dimension;
+    const what = `vector index '${name}'`;
+    const engine = (props.engine ?? VectorEngine.FAISS)._render();
+    const fields = props.fields ?? [];
+
+    requireBetween(`the dimension of ${what}`, props.dimension, 1, MAX_DIMENSION, 'reduce the dimension of the embedding');
+    if (fields.length > MAX_FIELDS) {
+      fail(undefined, 'FieldCount', `${what} must have at most ${MAX_FIELDS} fields, got ${fields.length}: keep what is only looked up in a feature group`);
+    }
+    requireUnique(undefined, `a field of ${what}:`, fields.map((field) => field.name));
+    if (engine === 'lucene' && props.hnsw?.efSearch !== undefined) {
+      fail(undefined, 'LuceneEfSearch', `efSearch of ${what} must be left out with the lucene engine, got ${props.hnsw.efSearch}: `
+        + 'Lucene keeps as many candidates as neighbours are asked for; leave it out, or use VectorEngine.FAISS');
+    }
+    const hnsw = { ...DEFAULT_HNSW, ...definedOf(props.hnsw) };
+    requireBetween(`m of ${what}`, hnsw.m, 2, MAX_M, 'the default is 16');
+    requireBetween(`efConstruction of ${what}`, hnsw.efConstruction, 2, MAX_EF_CONSTRUCTION[engine], `with the ${engine} engine; the default is 100`);
+    requireBetween(`efSearch of ${what}`, hnsw.efSearch, 2, MAX_EF_SEARCH, 'the default is 100');
+
+    this.schema = {
+      name,
+      dimension: props.dimension,
+      similarity: props.similarity._render(),
+      engine,
+      fields: fields.map((field) => field._toSchema()),
+      hnsw,
+      ...props.description === undefined ? {} : { description: requireText(undefined, `the description of ${what}`, props.description) },
+    };
+  }
+
+  /** @internal */
+  _toSchema(): VectorIndexSchema {
+    return this.schema;
+  }
+}
+
+function requireBetween(what: string, value: number, least: number, most: number, remedy: string): void {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    fail(undefined, 'OutOfRange', `${what} must be an integer from ${least} to ${most}, got ${value}: ${remedy}`);
+  }
+}
+
+/** Without what was given as undefined, which would hide a default. */
+function definedOf(parameters: HnswParameters = {}): HnswParameters {
+  return Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,131 @@
+import { App, Stack } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Table } from 'aws-cdk-lib/aws-dynamodb';
+import { Key } from 'aws-cdk-lib/aws-kms';
+import { Binding, OnlineItem } from '../../src/contract';
+import { BrainEnvironment } from '../../src/environment';
+import { EntityKey, Feature, FeatureGroup, FeatureStore } from '../../src/features';
+import { TestWorkload } from '../support/workload';
+
+const GLOBAL_TABLE = 'AWS::DynamoDB::GlobalTable';
+const group = (name: string) => FeatureGroup.define(name, { owner: 'growth', entityKeys: [EntityKey.string('id')], features: [Feature.bool('a')] });
+
+function create(environment = BrainEnvironment.prod(), stack = new Stack(new App(), 'Data')) {
+  const key = new Key(stack, 'Key');
+  const store = new FeatureStore(stack, 'Features', { environment, encryptionKey: key, groups: [group('customer'), group('shop')] });
+  return { stack, key, store };
+}
+
+describe('FeatureStore', () => {
+  test.each([
+    ['a stack without region', undefined],
+    ['a stack with one', { account: '111111111111', region: 'eu-west-1' }],
+  ])('is one table on demand in %s, keyed by pk alone', (_, env) => {
+    const { stack, store } = create(BrainEnvironment.prod(), new Stack(new App(), 'Data', { env }));
+    const template = Template.fromStack(stack);
+    template.resourceCountIs(GLOBAL_TABLE, 1);
+    template.hasResourceProperties(GLOBAL_TABLE, {
+      BillingMode: 'PAY_PER_REQUEST',
+      AttributeDefinitions: [{ AttributeName: OnlineItem.PK, AttributeType: 'S' }],
+      KeySchema: [{ AttributeName: OnlineItem.PK, KeyType: 'HASH' }],
+      TimeToLiveSpecification: { AttributeName: OnlineItem.EXPIRES_AT, Enabled: true },
+      TableName: Match.absent(),
+    });
+    expect(store.groups.map(({ name }) => name)).toEqual(['customer', 'shop']);
+  });
+
+  test.each([
+    ['a stack without region', undefined],
+    ['a stack with one', { account: '111111111111', region: 'eu-west-1' }],
+  ])('is encrypted with the given key and recoverable to a point in time in %s', (_, env) => {
+    const { stack, key } = create(BrainEnvironment.prod(), new Stack(new App(), 'Data', { env }));
+    Template.fromStack(stack).hasResourceProperties(GLOBAL_TABLE, {
+      SSESpecification: { SSEEnabled: true, SSEType: 'KMS' },
+      Replicas: [Match.objectLike({
+        SSESpecification: { KMSMasterKeyId: stack.resolve(key.keyArn) },
+        PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true },
+      })],
+    });
+  });
+
+  test('is retained and protected in prod, and leaves nothing behind in dev', () => {
+    const prod = Template.fromStack(create(BrainEnvironment.prod()).stack);
+    prod.hasResource(GLOBAL_TABLE, { DeletionPolicy: 'Retain', UpdateReplacePolicy: 'Retain' });
+    prod.hasResourceProperties(GLOBAL_TABLE, { Replicas: [Match.objectLike({ DeletionProtectionEnabled: true })] });
+    const dev = Template.fromStack(create(BrainEnvironment.dev()).stack);
+    dev.hasResource(GLOBAL_TABLE, { DeletionPolicy: 'Delete' });
+    dev.hasResourceProperties(GLOBAL_TABLE, { Replicas: [Match.objectLike({ DeletionProtectionEnabled: false })] });
+  });
+
+  test('lets a reader get items by key, and do nothing else', () => {
+    const { stack, key, store } = create();
+    const workload = new TestWorkload(stack, 'Service');
+    store.connectReader(workload);
+    Template.fromStack(stack).hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: [
+          { Effect: 'Allow', Action: ['dynamodb:BatchGetItem', 'dynamodb:GetItem'], Resource: stack.resolve(store.table.tableArn) },
+          {
+            Effect: 'Allow',
+            Action: 'kms:Decrypt',
+            Resource: stack.resolve(key.keyArn),
+            Condition: { StringEquals: { 'kms:ViaService': { 'Fn::Join': ['', ['dynamodb.', { Ref: 'AWS::Region' }, '.amazonaws.com']] } } },
+          },
+        ],
+      },
+      Roles: [stack.resolve(workload.role.roleName)],
+    });
+    expect(stack.resolve(workload.bindings)).toEqual({ [Binding.FEATURE_TABLE]: stack.resolve(store.table.tableName) });
+  });
+
+  test('lets a writer put single items, which alone can be conditional, and not delete', () => {
+    const { stack, store } = create();
+    store.connectWriter(new TestWorkload(stack, 'Importer'));
+    Template.fromStack(stack).hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: [
+          Match.objectLike({ Action: 'dynamodb:PutItem', Resource: stack.resolve(store.table.tableArn) }),
+          Match.objectLike({ Action: ['kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey'] }),
+        ],
+      },
+    });
+  });
+
+  test('keeps references between stacks going one way: the policy is in its own stack, the role in an earlier one', () => {
+    const app = new App();
+    const foundation = new Stack(app, 'Foundation');
+    const workload = new TestWorkload(foundation, 'Service');
+    const { stack, store } = create(BrainEnvironment.dev(), new Stack(app, 'Data'));
+    store.connectReader(workload);
+    store.connectWriter(workload);
+    app.synth();
+    expect(stack.dependencies).toEqual([foundation]);
+    expect(foundation.dependencies).toEqual([]);
+    Template.fromStack(foundation).resourceCountIs('AWS::IAM::Policy', 0);
+    Template.fromStack(stack).resourceCountIs('AWS::IAM::Policy', 2);
+  });
+
+  test.each([true, false])('connects workloads to a table of your own (with a key: %s)', (keyed) => {
+    const stack = new Stack(new App(), 'Data');
+    const table = Table.fromTableArn(stack, 'Mine', 'arn:aws:dynamodb:eu-west-1:111111111111:table/mine');
+    const encryptionKey = keyed ? new Key(stack, 'Key') : undefined;
+    const workload = new TestWorkload(stack, 'Service');
+    FeatureStore.fromTable(stack, 'Features', { table, encryptionKey }).connectReader(workload);
+    Template.fromStack(stack).hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: [
+          Match.objectLike({ Resource: 'arn:aws:dynamodb:eu-west-1:111111111111:table/mine' }),
+          ...keyed ? [Match.objectLike({ Action: 'kms:Decrypt', Resource: stack.resolve(encryptionKey!.keyArn) })] : [],
+        ],
+      },
+    });
+    expect(workload.bindings[Binding.FEATURE_TABLE]).toBe('mine');
+  });
+
+  test('fails when it holds no group, or two of one name', () => {
+    const stack = new Stack();
+    const props = { environment: BrainEnvironment.dev(), encryptionKey: new Key(stack, 'Key') };
+    expect(() => new FeatureStore(stack, 'None', { ...props, groups: [] })).toThrow(/NoFeatureGroup: .*at least one feature group, got 0/);
+    expect(() => new FeatureStore(stack, 'Twice', { ...props, groups: [group('a'), group('a')] })).toThrow(/DuplicateName: feature group 'a'/);
+  });
+});

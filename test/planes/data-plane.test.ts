@@ -1,0 +1,99 @@
+import { App, Stack } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import RECOMMENDED_FLAGS from 'aws-cdk-lib/recommended-feature-flags.json';
+import { BrainEnvironment } from '../../src/environment';
+import { EntityKey, Feature, FeatureGroup } from '../../src/features';
+import { DataPlane, DataPlaneProps } from '../../src/planes/data-plane';
+import { FoundationPlane } from '../../src/planes/foundation-plane';
+import { Similarity, VectorIndex } from '../../src/vectors';
+import { TestWorkload } from '../support/workload';
+
+const CONCRETE = { account: '111111111111', region: 'eu-west-1' };
+const GROUPS = [FeatureGroup.define('customer', { owner: 'growth', entityKeys: [EntityKey.string('id')], features: [Feature.bool('a')] })];
+const INDEXES = [VectorIndex.define('flats', { dimension: 8, similarity: Similarity.L2 })];
+
+function create(
+  props: Partial<DataPlaneProps> = {}, environment = BrainEnvironment.dev(), env?: { account: string; region: string }, app = new App(),
+) {
+  const stacks = { foundation: new Stack(app, 'Foundation', { env }), data: new Stack(app, 'Data', { env }), vectors: new Stack(app, 'Vectors', { env }) };
+  const foundation = new FoundationPlane(stacks.foundation, 'Plane', { environment });
+  const data = new DataPlane(stacks.data, 'Plane', { environment, foundation, name: 'brain', ...props });
+  return { app, ...stacks, foundationPlane: foundation, plane: data, template: () => Template.fromStack(stacks.data) };
+}
+
+/** A template whose lists are in one order: `minimizePolicies` sorts the actions and resources of a statement, which changes no meaning. */
+function unordered(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(unordered).sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, unordered(child)]));
+}
+
+describe('DataPlane', () => {
+  test('is an artifact store and a rollout configuration in a brain that declares nothing else', () => {
+    const { plane, template } = create();
+    expect(plane.features).toBeUndefined();
+    expect(plane.vectors).toBeUndefined();
+    template().resourceCountIs('AWS::AppConfig::ConfigurationProfile', 1);
+    template().resourceCountIs('AWS::DynamoDB::GlobalTable', 0);
+    template().resourceCountIs('AWS::OpenSearchService::Domain', 0);
+    expect(plane.artifacts.bucket).toBeDefined();
+  });
+
+  test.each([['without region', undefined], ['with a region', CONCRETE]])('has all four stores in a stack %s, and needs no look-up', (_, env) => {
+    const { app, template } = create({ featureGroups: GROUPS, vectorIndexes: INDEXES }, BrainEnvironment.prod(), env);
+    expect(app.synth().manifest.missing ?? []).toEqual([]);
+    template().resourceCountIs('AWS::DynamoDB::GlobalTable', 1);
+    template().resourceCountIs('AWS::OpenSearchService::Domain', 1);
+  });
+
+  test('puts the vector store, and all that belongs to it, into a scope of its own', () => {
+    const app = new App();
+    const environment = BrainEnvironment.prod();
+    const [before, data, vectors] = ['Foundation', 'Data', 'Vectors'].map((id) => new Stack(app, id));
+    const foundation = new FoundationPlane(before, 'Plane', { environment });
+    const plane = new DataPlane(data, 'Plane', { environment, foundation, name: 'brain', vectorIndexes: INDEXES, vectorScope: vectors });
+    plane.vectors!.connectSearcher(new TestWorkload(before, 'Service'));
+    app.synth();
+    Template.fromStack(data).resourceCountIs('AWS::OpenSearchService::Domain', 0);
+    Template.fromStack(vectors).resourceCountIs('AWS::OpenSearchService::Domain', 1);
+    Template.fromStack(vectors).resourceCountIs('AWS::IAM::Policy', 1);
+    expect(vectors.dependencies).toEqual([before]);
+    expect(data.dependencies).toEqual([before]);
+    expect(before.dependencies).toEqual([]);
+  });
+
+  test('connects workloads of the foundation to everything without a reference back', () => {
+    const { app, plane, foundation, data } = create({ featureGroups: GROUPS, vectorIndexes: INDEXES });
+    const workload = new TestWorkload(foundation, 'Service');
+    plane.artifacts.connectReader(workload);
+    plane.features!.connectReader(workload);
+    plane.vectors!.connectSearcher(workload);
+    plane.rollout.connectReader(workload);
+    app.synth();
+    expect(foundation.dependencies).toEqual([]);
+    expect(data.dependencies).toEqual([foundation]);
+    expect(Object.keys(workload.bindings).sort()).toEqual([
+      'ARTIFACT_BUCKET', 'FEATURE_TABLE', 'ROLLOUT_APPLICATION', 'ROLLOUT_ENVIRONMENT', 'ROLLOUT_PROFILE', 'VECTOR_ENDPOINT',
+    ]);
+  });
+
+  test('encrypts each store with the key that the foundation has for it', () => {
+    const { template, foundationPlane, data } = create({ featureGroups: GROUPS, vectorIndexes: INDEXES });
+    const { keys } = foundationPlane;
+    const made = template();
+    made.hasResourceProperties('AWS::AppConfig::ConfigurationProfile', { KmsKeyIdentifier: data.resolve(keys.data.keyArn) });
+    made.hasResourceProperties('AWS::OpenSearchService::Domain', { EncryptionAtRestOptions: { Enabled: true, KmsKeyId: data.resolve(keys.vectors.keyId) } });
+    const [table] = Object.values(made.findResources('AWS::DynamoDB::GlobalTable'));
+    expect(table.Properties.Replicas[0].SSESpecification.KMSMasterKeyId).toEqual(data.resolve(keys.data.keyArn));
+    made.allResourcesProperties('AWS::Logs::LogGroup', { KmsKeyId: data.resolve(keys.logs.keyArn) });
+  });
+
+  test('is the same template whatever the feature flags of the app are (DEPLOY A9)', () => {
+    // how stacks refer to each other is the app's own choice
+    const { '@aws-cdk/core:defaultCrossStackReferences': _, ...flags } = RECOMMENDED_FLAGS;
+    const [on, off] = [flags, {}].map((context) => (
+      create({ featureGroups: GROUPS, vectorIndexes: INDEXES }, BrainEnvironment.prod(), undefined, new App({ context })).template().toJSON()
+    ));
+    expect(unordered(on.Resources)).toEqual(unordered(off.Resources));
+  });
+});
