@@ -1,0 +1,52 @@
+import { Stack, Stage, StageProps } from 'aws-cdk-lib';
+import { Construct } from 'constructs';
+import { BrainProps } from './brain';
+import { DataPlane, FoundationPlane, OperationsPlane, ServingPlane } from './planes';
+import { brainNameOf } from './private/names';
+
+/** A brain, and where it is deployed. */
+export interface BrainStageProps extends StageProps, BrainProps {}
+
+/**
+ * The same planes as `Brain`, one stack each, for everything beyond development.
+ *
+ * References go one way only: foundation → data → serving → operations. The vector store has a stack
+ * of its own, because an OpenSearch upgrade must roll alone: it outlives a CloudFormation update, and what
+ * else stands in its stack would roll back with it.
+ */
+export class BrainStage extends Stage {
+  readonly foundation: FoundationPlane;
+  readonly data: DataPlane;
+  readonly serving: ServingPlane;
+  readonly operations: OperationsPlane;
+
+  constructor(scope: Construct, id: string, props: BrainStageProps) {
+    super(scope, id, props);
+    const { environment, models = [], featureGroups = [], vectorIndexes = [] } = props;
+    const name = brainNameOf(this, id);
+    const stack = (plane: string) => new Stack(this, plane, { terminationProtection: environment.deletionProtection });
+
+    this.foundation = new FoundationPlane(stack('Foundation'), 'Plane', { environment, network: props.network });
+    this.data = new DataPlane(stack('Data'), 'Plane', {
+      environment,
+      foundation: this.foundation,
+      name,
+      featureGroups,
+      vectorIndexes,
+      vectorScope: vectorIndexes.length > 0 ? stack('Vectors') : undefined,
+    });
+    this.serving = new ServingPlane(stack('Serving'), 'Plane', {
+      environment,
+      foundation: this.foundation,
+      data: this.data,
+      name,
+      models,
+      featureGroups,
+      vectorIndexes,
+      cluster: props.cluster,
+      runtime: props.runtime,
+      edge: props.edge,
+    });
+    this.operations = new OperationsPlane(stack('Operations'), 'Plane', { foundation: this.foundation });
+  }
+}

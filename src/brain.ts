@@ -1,0 +1,79 @@
+import { Construct } from 'constructs';
+import { BrainClusterOptions } from './cluster';
+import { EdgeStrategy } from './edge';
+import { BrainEnvironment } from './environment';
+import { FeatureGroup } from './features';
+import { ModelRuntime } from './model-runtime';
+import { BrainNetworkOptions } from './network';
+import { DataPlane, FoundationPlane, OperationsPlane, ServingPlane } from './planes';
+import { brainNameOf } from './private/names';
+import { Model } from './registry';
+import { VectorIndex } from './vectors';
+
+/** What a brain is made of. Everything but the environment may be left out: a brain without any model deploys completely. */
+export interface BrainProps {
+  /** Decides capacity, removal policies and quotas. */
+  readonly environment: BrainEnvironment;
+
+  /** The models that this brain may serve. Their versions are released later, not declared here. @default - none */
+  readonly models?: Model[];
+
+  /** What is known about entities, online and offline. @default - no feature store */
+  readonly featureGroups?: FeatureGroup[];
+
+  /** What is searched by similarity. @default - no vector store */
+  readonly vectorIndexes?: VectorIndex[];
+
+  /** Your own VPC, or the addresses and zones of a new one. @default - a new VPC over three zones of the stack's region */
+  readonly network?: BrainNetworkOptions;
+
+  /** Kubernetes version, accelerator, administrators. @default - no accelerator, no administrators */
+  readonly cluster?: BrainClusterOptions;
+
+  /** What runs the models. @default - no runtime: pods are ready, every infer request answers `MODEL_NOT_READY` */
+  readonly runtime?: ModelRuntime;
+
+  /** How callers outside of the VPC reach the brain. @default - not at all */
+  readonly edge?: EdgeStrategy;
+}
+
+/**
+ * A complete brain in one stack: foundation, data, serving and operations.
+ *
+ * One stack for everything is for development; `BrainStage` gives each plane a stack of its own.
+ */
+export class Brain extends Construct {
+  /** Network, keys and the identities of the workloads. */
+  readonly foundation: FoundationPlane;
+
+  /** Artifacts, features, vectors and the rollout document. */
+  readonly data: DataPlane;
+
+  /** Cluster, model runtime, inference service and edge. */
+  readonly serving: ServingPlane;
+
+  /** What watches the brain. */
+  readonly operations: OperationsPlane;
+
+  constructor(scope: Construct, id: string, props: BrainProps) {
+    super(scope, id);
+    const { environment, models = [], featureGroups = [], vectorIndexes = [] } = props;
+    const name = brainNameOf(this, id);
+
+    this.foundation = new FoundationPlane(this, 'Foundation', { environment, network: props.network });
+    this.data = new DataPlane(this, 'Data', { environment, foundation: this.foundation, name, featureGroups, vectorIndexes });
+    this.serving = new ServingPlane(this, 'Serving', {
+      environment,
+      foundation: this.foundation,
+      data: this.data,
+      name,
+      models,
+      featureGroups,
+      vectorIndexes,
+      cluster: props.cluster,
+      runtime: props.runtime,
+      edge: props.edge,
+    });
+    this.operations = new OperationsPlane(this, 'Operations', { foundation: this.foundation });
+  }
+}

@@ -1,0 +1,4 @@
+export * from './data-plane';
+export * from './foundation-plane';
+export * from './operations-plane';
+export * from './serving-plane';

@@ -1,0 +1,61 @@
+import { EventField, Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events';
+import { SnsTopic } from 'aws-cdk-lib/aws-events-targets';
+import { Effect, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { Construct } from 'constructs';
+import { FoundationPlane } from './foundation-plane';
+
+export interface OperationsPlaneProps {
+  readonly foundation: FoundationPlane;
+}
+
+/**
+ * What watches the brain: one encrypted topic that people subscribe to, and the rule that tells them when somebody
+ * disables one of its keys or schedules its deletion. Data is gone with its key, and a cluster whose secrets key
+ * is gone cannot be recovered (EKS user guide, "KMS_GRANT_REVOKED"), so the 30 days of the deletion window must not pass unseen.
+ *
+ * EventBridge sees such calls only in an account where a CloudTrail trail records management events.
+ */
+export class OperationsPlane extends Construct {
+  /** Where alarms go. Subscribe people or a pager to it. */
+  readonly alerts: Topic;
+
+  constructor(scope: Construct, id: string, props: OperationsPlaneProps) {
+    super(scope, id);
+    const { keys } = props.foundation;
+
+    this.alerts = new Topic(this, 'Alerts', { masterKey: keys.logs, enforceSSL: true });
+
+    const guard = new Rule(this, 'KeyGuard', {
+      description: 'A key of the brain is disabled or about to be deleted',
+      eventPattern: {
+        source: ['aws.kms'],
+        detailType: ['AWS API Call via CloudTrail'],
+        detail: {
+          eventSource: ['kms.amazonaws.com'],
+          eventName: ['DisableKey', 'ScheduleKeyDeletion'],
+          resources: { ARN: [keys.data, keys.vectors, keys.cluster, keys.logs].map((key) => key.keyArn) },
+        },
+      },
+    });
+    guard.addTarget(new SnsTopic(this.alerts, {
+      message: RuleTargetInput.fromText(
+        `${EventField.fromPath('$.detail.eventName')} was called on a key of the brain by ${EventField.fromPath('$.detail.userIdentity.arn')}: `
+        + 'cancel it with kms cancel-key-deletion and enable-key unless you are removing this brain.',
+      ),
+    }));
+    this.onlyFrom(guard);
+  }
+
+  /** The target's own grant trusts EventBridge as a whole; this refuses every rule but ours. */
+  private onlyFrom(rule: Rule): void {
+    this.alerts.addToResourcePolicy(new PolicyStatement({
+      sid: 'OnlyOurRule',
+      effect: Effect.DENY,
+      principals: [new ServicePrincipal('events.amazonaws.com')],
+      actions: ['sns:Publish'],
+      resources: [this.alerts.topicArn],
+      conditions: { ArnNotEquals: { 'aws:SourceArn': rule.ruleArn } },
+    }));
+  }
+}

@@ -1,0 +1,79 @@
+import { Construct } from 'constructs';
+import { DataPlane } from './data-plane';
+import { FoundationPlane } from './foundation-plane';
+import { BrainCluster, BrainClusterOptions } from '../cluster';
+import { EdgeStrategy, IBrainEdge } from '../edge';
+import { BrainEnvironment } from '../environment';
+import { FeatureGroup } from '../features';
+import { InferenceService } from '../inference';
+import { IModelRuntime, ModelRuntime } from '../model-runtime';
+import { Model } from '../registry';
+import { VectorIndex } from '../vectors';
+
+export interface ServingPlaneProps {
+  readonly environment: BrainEnvironment;
+
+  readonly foundation: FoundationPlane;
+
+  readonly data: DataPlane;
+
+  /** The brain's name. */
+  readonly name: string;
+
+  readonly models: Model[];
+
+  readonly featureGroups: FeatureGroup[];
+
+  readonly vectorIndexes: VectorIndex[];
+
+  /** @default - as each option says */
+  readonly cluster?: BrainClusterOptions;
+
+  /** What runs the models. @default - no runtime: every infer request answers `MODEL_NOT_READY` */
+  readonly runtime?: ModelRuntime;
+
+  /** How callers outside of the VPC reach the brain. @default - not at all */
+  readonly edge?: EdgeStrategy;
+}
+
+/** Cluster, model runtime, inference service and edge: what answers requests. */
+export class ServingPlane extends Construct {
+  readonly cluster: BrainCluster;
+
+  readonly runtime?: IModelRuntime;
+
+  readonly inference: InferenceService;
+
+  readonly edge?: IBrainEdge;
+
+  constructor(scope: Construct, id: string, props: ServingPlaneProps) {
+    super(scope, id);
+    const { environment, foundation, data, name, models, featureGroups, vectorIndexes } = props;
+    const { network, keys, roles } = foundation;
+
+    this.cluster = new BrainCluster(this, 'Cluster', {
+      environment,
+      network,
+      encryptionKey: keys.cluster,
+      logsKey: keys.logs,
+      name,
+      options: props.cluster,
+      serviceLinkedRoles: foundation.serviceLinkedRoles,
+    });
+    this.runtime = props.runtime?._bind(this, 'Runtime', { environment, cluster: this.cluster });
+    this.inference = new InferenceService(this, 'Inference', {
+      cluster: this.cluster,
+      environment,
+      role: roles.inference,
+      declarations: { name, environment: environment.name, models, featureGroups, vectorIndexes },
+      runtime: this.runtime,
+    });
+
+    data.artifacts.connectReader(this.inference);
+    data.rollout.connectReader(this.inference);
+    data.features?.connectReader(this.inference);
+    data.vectors?.connectSearcher(this.inference);
+
+    this.edge = props.edge?._bind(this, { environment, network, cluster: this.cluster, service: this.inference, logsKey: keys.logs });
+  }
+}
