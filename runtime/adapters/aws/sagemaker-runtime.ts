@@ -1,0 +1,78 @@
+/** A SageMaker endpoint whose container speaks the Open Inference Protocol in JSON, as Triton's and KServe's do. */
+import { InvokeEndpointCommand, ModelNotReadyException, type SageMakerRuntimeClient } from '@aws-sdk/client-sagemaker-runtime';
+import { unavailable } from './failures';
+import { BrainError } from '../../core/errors';
+import { readOutputs, writeJsonInputs } from '../../core/oip-client';
+import type { ModelRef, ModelRuntime } from '../../core/ports';
+import { fromJson, type Tensor } from '../../core/tensors';
+
+const UNAVAILABLE = 'RUNTIME_UNAVAILABLE';
+
+export interface SageMakerRuntimeOptions {
+  readonly client: SageMakerRuntimeClient;
+  readonly endpoint: string;
+  /** Name of the inference component that holds a version. @default - the endpoint has one model and no components */
+  readonly component?: (model: ModelRef) => string;
+}
+
+export class SageMakerRuntime implements ModelRuntime {
+  constructor(private readonly options: SageMakerRuntimeOptions) {}
+
+  /**
+   * SageMaker's runtime API has no readiness call, so the version is asked: by the first warm-up request of its manifest that holds
+   * the model's own inputs, else by one row of zeros.
+   */
+  async ready(model: ModelRef, signal?: AbortSignal): Promise<boolean> {
+    try {
+      await this.infer(model, probeOf(model), signal);
+      return true;
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      if (error instanceof BrainError) return false;
+      throw error;
+    }
+  }
+
+  async infer(model: ModelRef, inputs: readonly Tensor[], signal?: AbortSignal): Promise<Tensor[]> {
+    const { client, endpoint, component } = this.options;
+    const body = writeJsonInputs(inputs);
+    try {
+      const answer = await client.send(new InvokeEndpointCommand({
+        EndpointName: endpoint,
+        InferenceComponentName: component?.(model),
+        ContentType: 'application/json',
+        Accept: 'application/json',
+        Body: Buffer.from(body),
+      }), { abortSignal: signal });
+      return readOutputs(Buffer.from(answer.Body));
+    } catch (error) {
+      throw this.failureOf(error, model, signal);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.options.client.destroy();
+  }
+
+  private failureOf(error: unknown, { name, version }: ModelRef, signal: AbortSignal | undefined): unknown {
+    if (!signal?.aborted && error instanceof ModelNotReadyException) {
+      return new BrainError('MODEL_NOT_READY', `the endpoint has no ready version ${version} of model '${name}'`, { model: name, version }, { cause: error });
+    }
+    if (!signal?.aborted && error instanceof Error && error.name === 'ModelError') {
+      const { OriginalMessage, OriginalStatusCode } = error as Error & { OriginalMessage?: string; OriginalStatusCode?: number };
+      return new BrainError('MODEL_FAILED', `the model's container answered ${OriginalStatusCode}: ${OriginalMessage}`, { model: name, version }, { cause: error });
+    }
+    return unavailable(UNAVAILABLE, 'the model endpoint', error, signal);
+  }
+}
+
+function probeOf({ manifest }: ModelRef): Tensor[] {
+  const own = new Set(manifest.inputs.map(({ name }) => name));
+  const warmUp = manifest.warmUp?.find(({ inputs }) => inputs.length === own.size && inputs.every(({ name }) => own.has(name)));
+  if (warmUp) return warmUp.inputs.map(({ name, datatype, shape, data }) => fromJson(name, datatype, shape, data));
+  return manifest.inputs.map(({ name, datatype, shape }) => {
+    const concrete = shape.map((dimension) => (dimension === -1 ? 1 : dimension));
+    const zero = datatype === 'BYTES' ? '' : datatype === 'BOOL' ? false : 0;
+    return fromJson(name, datatype, concrete, new Array(concrete.reduce((count, dimension) => count * dimension, 1)).fill(zero));
+  });
+}

@@ -1,0 +1,75 @@
+/** Feature values and rows in canonical form, and which of two rows wins (DESIGN §4.4): the same rule online and offline. */
+import { createHash } from 'node:crypto';
+import { refuse } from './errors';
+import type { FeatureRow } from './ports';
+import type { FeatureGroupSchema, FeatureSchema, FeatureValue } from '../../src/contract';
+
+const INT32_LEAST = -(2 ** 31);
+const INT32_MOST = 2 ** 31 - 1;
+const INT64_LEAST = -(2n ** 63n);
+const INT64_MOST = 2n ** 63n - 1n;
+const DECIMAL = /^-?(0|[1-9][0-9]{0,18})$/;
+
+/**
+ * The one form of a value: float32 is rounded to single precision, an int64 is a number while that is exact and a decimal string beyond,
+ * -0 is 0. Fails with INVALID_FEATURE_ROW where the value does not fit the dtype.
+ */
+export function canonicalValue(feature: Pick<FeatureSchema, 'name' | 'dtype'>, value: FeatureValue): FeatureValue {
+  switch (feature.dtype) {
+    case 'bool':
+      if (typeof value === 'boolean') return value;
+      break;
+    case 'string':
+      if (typeof value === 'string') return value;
+      break;
+    case 'int32':
+      if (typeof value === 'number' && Number.isInteger(value) && value >= INT32_LEAST && value <= INT32_MOST) return value + 0;
+      break;
+    case 'int64':
+      if (typeof value === 'number' && Number.isSafeInteger(value)) return value + 0;
+      if (typeof value === 'string' && DECIMAL.test(value)) {
+        const wide = BigInt(value);
+        if (wide >= INT64_LEAST && wide <= INT64_MOST) return Number.isSafeInteger(Number(wide)) ? Number(wide) : wide.toString();
+      }
+      break;
+    case 'float32':
+      if (typeof value === 'number' && Number.isFinite(Math.fround(value))) return Math.fround(value) + 0;
+      break;
+    case 'float64':
+      if (typeof value === 'number' && Number.isFinite(value)) return value + 0;
+      break;
+  }
+  return refuse('INVALID_FEATURE_ROW', `feature '${feature.name}' is ${feature.dtype}, and ${JSON.stringify(value)} is none`, { feature: feature.name });
+}
+
+/** The row's values in canonical form, without nulls. Fails with INVALID_FEATURE_ROW on a feature that the group does not have. */
+export function canonicalValues(group: FeatureGroupSchema, values: FeatureRow['values']): Record<string, FeatureValue> {
+  const known = new Map(group.features.map((feature) => [feature.name, feature]));
+  const canonical: Record<string, FeatureValue> = {};
+  for (const name of Object.keys(values).sort()) {
+    const feature = known.get(name) ?? refuse('INVALID_FEATURE_ROW', `feature group '${group.name}' has no feature '${name}'`, { group: group.name });
+    const value = values[name];
+    if (value !== null && value !== undefined) canonical[name] = canonicalValue(feature, value);
+  }
+  return canonical;
+}
+
+/** SHA-256 (hexadecimal) over the canonical values in the order of their names: the last tie-break between two rows of one instant. */
+export function rowDigest(group: FeatureGroupSchema, values: FeatureRow['values']): string {
+  return createHash('sha256').update(JSON.stringify(Object.entries(canonicalValues(group, values)))).digest('hex');
+}
+
+/** When a row was true, when it was learned, and what it says. */
+export interface RowRank {
+  readonly eventTime: number;
+  readonly createdTime: number;
+  readonly digest: string;
+}
+
+/** Whether `row` replaces `stored`: later event time, then later created time, then larger digest. Equal in all three it changes nothing. */
+export function replaces(row: RowRank, stored: RowRank | undefined): boolean {
+  if (stored === undefined) return true;
+  if (row.eventTime !== stored.eventTime) return row.eventTime > stored.eventTime;
+  if (row.createdTime !== stored.createdTime) return row.createdTime > stored.createdTime;
+  return row.digest > stored.digest;
+}

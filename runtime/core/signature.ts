@@ -1,0 +1,27 @@
+/** The public signature of a model: what a client sends. Enriched tensors are not part of it (DESIGN §4.3). */
+import type { BrainConfiguration, ModelManifest, TensorSchema } from '../../src/contract';
+
+/**
+ * Inputs that no enrichment produces, then entity inputs `[-1]`, then query vectors `[-1, dimension]`.
+ * An entity input or a query vector that the model takes as well stands here once and reaches both.
+ */
+export function publicInputs(manifest: ModelManifest, configuration: BrainConfiguration): TensorSchema[] {
+  const produced = producedTensors(manifest);
+  const inputs = new Map<string, TensorSchema>();
+  const add = (input: TensorSchema) => {
+    if (!inputs.has(input.name)) inputs.set(input.name, input);
+  };
+  for (const { name, datatype, shape } of manifest.inputs) if (!produced.has(name)) add({ name, datatype, shape });
+  for (const { input, datatype } of manifest.enrichment?.entities ?? []) add({ name: input, datatype, shape: [-1] });
+  for (const { input, index } of manifest.enrichment?.vectors ?? []) {
+    const dimension = configuration.vectorIndexes.find(({ name }) => name === index)?.dimension ?? -1;
+    add({ name: input, datatype: 'FP32', shape: [-1, dimension] });
+  }
+  return [...inputs.values()];
+}
+
+/** Names of the tensors that enrichment fills. */
+export function producedTensors(manifest: ModelManifest): Set<string> {
+  const { features = [], vectors = [] } = manifest.enrichment ?? {};
+  return new Set([...features, ...vectors].map(({ tensor }) => tensor));
+}

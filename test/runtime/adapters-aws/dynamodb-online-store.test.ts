@@ -1,0 +1,97 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDbTable } from './dynamodb.fixture';
+import { never, Peer, type PeerAnswer, type PeerRequest, toPeer } from './peer.fixture';
+import { DynamoDbOnlineStore } from '../../../runtime/adapters/aws/dynamodb-online-store';
+import { onlineKey } from '../../../src/contract';
+import { onlineStoreContract } from '../contract/online-store.contract';
+import { CONFIGURATION, NOON } from '../core/brain.fixture';
+
+const [DRIVERS] = CONFIGURATION.featureGroups;
+
+let table: DynamoDbTable;
+let peer: Peer;
+let intercept: (request: PeerRequest) => PeerAnswer | Promise<PeerAnswer> | undefined;
+
+beforeEach(async () => {
+  table = new DynamoDbTable('features');
+  intercept = () => undefined;
+  peer = await Peer.start((request) => intercept(request) ?? table.answer(request));
+});
+afterEach(() => peer.stop());
+
+const open = (retryBudgetMs?: number) => new DynamoDbOnlineStore({ client: new DynamoDBClient(toPeer(peer)), table: 'features', retryBudgetMs });
+
+describe('the online store in DynamoDB', () => {
+  onlineStoreContract(async () => open());
+
+  const write = (store: DynamoDbOnlineStore, count: number) => store.write(
+    requests(count).map((entity, trips) => ({ ...entity, eventTime: NOON, createdTime: NOON, values: { trips } })),
+  );
+  const requests = (count: number) => Array.from({ length: count }, (_, driver) => ({ group: DRIVERS, entity: [String(driver)] }));
+
+  test('reads at most 100 keys in one call, calls side by side', async () => {
+    const store = open();
+    await write(store, 250);
+    await store.read(requests(250));
+    expect(table.batches.sort((a, b) => a - b)).toEqual([50, 100, 100]);
+    await store.close();
+  });
+
+  test('asks again for keys that were left unprocessed', async () => {
+    const store = open();
+    await write(store, 5);
+    table.processed.push(2, 0, 1);
+    expect((await store.read(requests(5))).map((row) => row?.values.trips)).toEqual([0, 1, 2, 3, 4]);
+    expect(table.batches).toEqual([5, 3, 3, 2]);
+    await store.close();
+  });
+
+  test('gives up when the budget is spent, and does not take the missing rows for unknown entities', async () => {
+    const store = open(5);
+    table.processed.push(...new Array(1000).fill(0));
+    await expect(store.read(requests(3))).rejects.toMatchObject({ code: 'FEATURE_STORE_UNAVAILABLE', message: expect.stringContaining('3 of 3 keys unprocessed') });
+    await store.close();
+  });
+
+  test('writes the layout of the contract', async () => {
+    const store = open();
+    await store.write([{ group: DRIVERS, entity: ['7'], eventTime: NOON + 1, createdTime: NOON + 2, values: { trips: 3, badge: null, odometer: '12' } }]);
+    expect(table.items.get(onlineKey(DRIVERS, ['7']))).toEqual({
+      pk: { S: 'drivers#1#7' },
+      event_time: { N: String(NOON + 1) },
+      created_time: { N: String(NOON + 2) },
+      expires_at: { N: String(NOON / 1000 + 1 + 86_400) },
+      features: { S: '{"odometer":12,"trips":3}' },
+      digest: { S: expect.stringMatching(/^[0-9a-f]{64}$/) },
+    });
+    await store.close();
+  });
+
+  test.each([
+    ['throttling', 400, 'ProvisionedThroughputExceededException'], ['no such table', 400, 'ResourceNotFoundException'], ['no permission', 400, 'AccessDeniedException'], ['an outage', 500, 'InternalServerError'],
+  ])('%s is "unavailable", in reading and in writing', async (_, status, type) => {
+    intercept = () => ({ status, body: { __type: `com.amazonaws.dynamodb.v20120810#${type}`, message: 'no' } });
+    const store = open();
+    await expect(store.read(requests(1))).rejects.toMatchObject({ code: 'FEATURE_STORE_UNAVAILABLE', message: expect.stringContaining(type) });
+    await expect(write(store, 1)).rejects.toMatchObject({ code: 'FEATURE_STORE_UNAVAILABLE' });
+    await store.close();
+  });
+
+  test('an item that is not in the layout is an error, not an absent row', async () => {
+    table.items.set('drivers#1#7', { pk: { S: 'drivers#1#7' }, event_time: { S: 'noon' } });
+    const store = open();
+    await expect(store.read([{ group: DRIVERS, entity: ['7'] }])).rejects.toMatchObject({ code: 'INVALID_FEATURE_ROW' });
+    await store.close();
+  });
+
+  test('stops when the caller gives up', async () => {
+    const store = open();
+    const caller = new AbortController();
+    intercept = () => {
+      caller.abort(new Error('gave up'));
+      return never();
+    };
+    await expect(store.read(requests(1), caller.signal)).rejects.toThrow('gave up');
+    await store.close();
+  });
+});

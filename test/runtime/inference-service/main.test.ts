@@ -1,0 +1,184 @@
+/** The bundled process as its container runs it, against peers that speak the protocols of AWS on loopback. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { connect } from 'node:tls';
+import { generate } from 'selfsigned';
+import { call } from './http.fixture';
+import { digestOf } from '../../../runtime/core/digest';
+import { onlineKey } from '../../../src/contract';
+import { DynamoDbTable } from '../adapters-aws/dynamodb.fixture';
+import { Peer, type PeerAnswer, type PeerRequest } from '../adapters-aws/peer.fixture';
+import { CONFIGURATION, MANIFEST, request } from '../core/brain.fixture';
+
+const ROOT = join(__dirname, '../../..');
+const MANIFEST_TEXT = JSON.stringify(MANIFEST);
+
+let folder: string;
+let bundle: string;
+let aws: Peer;
+let peerAnswer: (request: PeerRequest) => PeerAnswer | Promise<PeerAnswer>;
+
+/** AppConfigData, S3, DynamoDB, OpenSearch and Triton behind one port: each has paths of its own. */
+function awsAnswer(table: DynamoDbTable, releases: boolean) {
+  const rollout = releases ? { eta: { stable: '1', versions: { 1: { digest: digestOf(MANIFEST_TEXT) } } } } : {};
+  return ({ method, path, headers, body }: PeerRequest): PeerAnswer => {
+    const { pathname } = new URL(path, 'http://peer');
+    if (headers['x-amz-target']) return table.answer({ method, path, headers, body });
+    switch (pathname) {
+      case '/configurationsessions':
+        return { status: 201, body: { InitialConfigurationToken: 'one' } };
+      case '/configuration':
+        return { headers: { 'next-poll-configuration-token': 'two', 'next-poll-interval-in-seconds': '15' }, body: JSON.stringify({ schemaVersion: '1', models: rollout }) };
+      case '/artifacts/models/eta/1/brain-model.json':
+        return { body: MANIFEST_TEXT };
+      case '/trips/_search': {
+        const hit = (_id: string, _score: number, minutes: number) => ({ _index: 'trips.9', _id, _score, _source: { minutes, rush: false } });
+        return { body: { hits: { hits: [hit('a', 0.9, 10), hit('b', 0.5, 20)] } } };
+      }
+      case '/v2/models/eta/versions/1/ready':
+        return {};
+      case '/v2/models/eta/versions/1/infer':
+        return { body: { outputs: [{ name: 'minutes', datatype: 'FP32', shape: [2], data: [11, 12] }, { name: 'seen', datatype: 'BYTES', shape: [2], data: ['x', 'y'] }] } };
+    }
+    return { status: 404, body: {} };
+  };
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'inference-service-'));
+  bundle = join(folder, 'index.js');
+  execFileSync(process.execPath, [
+    require.resolve('esbuild/bin/esbuild'), 'runtime/inference-service/main.ts', '--bundle', '--platform=node', '--target=node20', '--log-level=error', `--outfile=${bundle}`,
+  ], { cwd: ROOT });
+  aws = await Peer.start((received) => peerAnswer(received));
+}, 60_000);
+afterAll(async () => {
+  await aws.stop();
+  rmSync(folder, { recursive: true });
+});
+
+const mount = (files: Record<string, string>): string => {
+  const root = mkdtempSync(join(folder, 'etc-'));
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(join(root, path, '..'), { recursive: true });
+    writeFileSync(join(root, path), text);
+  }
+  return root;
+};
+
+const BINDINGS = () => ({
+  'bindings/REGION': 'eu-central-1',
+  'bindings/ARTIFACT_BUCKET': 'artifacts',
+  'bindings/ROLLOUT_APPLICATION': 'app',
+  'bindings/ROLLOUT_ENVIRONMENT': 'env',
+  'bindings/ROLLOUT_PROFILE': 'profile',
+  'bindings/FEATURE_TABLE': 'features',
+  'bindings/VECTOR_ENDPOINT': aws.url,
+  'bindings/TRITON_ENDPOINT': `${aws.url}\n`,
+});
+
+interface Running {
+  readonly process: ChildProcess;
+  readonly rest: string;
+  readonly health: string;
+  readonly lines: { message: string; [field: string]: unknown }[];
+  /** Resolves when the process has logged this message. */
+  logged(message: string): Promise<Record<string, unknown>>;
+}
+
+const run = (root: string): { process: ChildProcess; lines: Running['lines']; logged: Running['logged'] } => {
+  const child = spawn(process.execPath, [bundle, '--root', root, '--rest-port', '0', '--health-port', '0'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env.PATH, AWS_ENDPOINT_URL: aws.url, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'secret' },
+  });
+  const lines: Running['lines'] = [];
+  const waiting = new Map<string, (line: Record<string, unknown>) => void>();
+  createInterface({ input: child.stdout! }).on('line', (text) => {
+    const line = JSON.parse(text);
+    lines.push(line);
+    waiting.get(line.message)?.(line);
+  });
+  const logged = (message: string) => {
+    const line = lines.find((seen) => seen.message === message);
+    return line ? Promise.resolve(line) : new Promise<Record<string, unknown>>((resolve) => waiting.set(message, resolve));
+  };
+  return { process: child, lines, logged };
+};
+
+const start = async (root: string): Promise<Running> => {
+  const running = run(root);
+  const { rest, health } = await running.logged('listening') as { rest: string; health: string };
+  await running.logged('started');
+  const local = (url: string) => url.replace('0.0.0.0', '127.0.0.1');
+  return { ...running, rest: local(rest), health: local(health) };
+};
+
+const stop = async ({ process: child }: Running): Promise<unknown> => {
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  return (await exited)[0];
+};
+
+describe('the process of the inference service', () => {
+  test('answers over TLS with an ephemeral certificate, probes over plain HTTP, and SIGTERM ends it with 0', async () => {
+    const table = new DynamoDbTable('features');
+    for (const driver of ['7', '8']) {
+      const pk = { S: onlineKey(CONFIGURATION.featureGroups[0], [driver]) };
+      table.items.set(pk.S, { pk, event_time: { N: String(Date.now()) }, created_time: { N: String(Date.now()) }, features: { S: '{"rating":4,"trips":2}' } });
+    }
+    peerAnswer = awsAnswer(table, true);
+    const running = await start(mount({ 'brain/brain.json': JSON.stringify(CONFIGURATION), ...BINDINGS() }));
+    expect(running.rest).toMatch(/^https:/);
+    const answer = await call(running.rest, { method: 'POST', path: '/v2/models/eta/infer', payload: JSON.stringify(request({ parameters: { explain: true } })) });
+    expect(answer).toMatchObject({
+      status: 200,
+      body: {
+        model_version: '1',
+        parameters: { index_generation: 'trips@9', defaulted_features: 'cars.seats', feature_as_of: expect.any(String), enrichment: expect.stringContaining('"rating":4') },
+        outputs: [{ name: 'minutes', data: [11, 12] }, { name: 'seen', data: ['x', 'y'] }],
+      },
+    });
+    expect((await call(running.health, { path: '/v2/health/ready' })).status).toBe(200);
+    expect((await call(running.health, { path: '/v2/models/eta' })).status).toBe(404);
+    const triton = aws.requests.find(({ path }) => path === '/v2/models/eta/versions/1/infer')!;
+    expect(triton.headers['content-type']).toBe('application/octet-stream');
+
+    expect(await stop(running)).toBe(0);
+    expect(running.lines.map(({ message }) => message)).toEqual(expect.arrayContaining(['listening', 'model version serves', 'started', 'draining', 'the service is closed']));
+  }, 30_000);
+
+  test('a brain without a released model is ready', async () => {
+    peerAnswer = awsAnswer(new DynamoDbTable('features'), false);
+    const running = await start(mount({ 'brain/brain.json': JSON.stringify(CONFIGURATION), ...BINDINGS() }));
+    expect((await call(running.health, { path: '/v2/health/ready' })).status).toBe(200);
+    expect((await call(running.rest, { path: '/v2/models/eta/ready' })).body).toMatchObject({ code: 'MODEL_NOT_READY' });
+    expect(await stop(running)).toBe(0);
+  }, 30_000);
+
+  test('serves with the mounted certificate where there is one', async () => {
+    peerAnswer = awsAnswer(new DynamoDbTable('features'), false);
+    const { cert, private: key, fingerprint } = await generate([{ name: 'commonName', value: 'mounted.example' }], { keyType: 'ec', algorithm: 'sha256' });
+    const running = await start(mount({ 'brain/brain.json': JSON.stringify(CONFIGURATION), 'tls/tls.crt': cert, 'tls/tls.key': key, ...BINDINGS() }));
+    const socket = connect({ host: '127.0.0.1', port: Number(new URL(running.rest).port), rejectUnauthorized: false });
+    await once(socket, 'secureConnect');
+    expect(socket.getPeerCertificate().fingerprint.toLowerCase()).toBe(fingerprint.toLowerCase());
+    socket.destroy();
+    expect(await stop(running)).toBe(0);
+  }, 30_000);
+
+  test.each<[string, Record<string, string>, RegExp]>([
+    ['no configuration', {}, /INVALID_CONFIGURATION: there is no .*brain\/brain\.json: mount/],
+    ['a configuration that is not valid', { 'brain/brain.json': '{}' }, /INVALID_CONFIGURATION: brain\.json is not valid/],
+    ['a missing binding', { 'brain/brain.json': JSON.stringify(CONFIGURATION), 'bindings/REGION': 'eu-central-1' }, /there is no binding 'ARTIFACT_BUCKET'/],
+    ['half a certificate', { 'brain/brain.json': JSON.stringify(CONFIGURATION), 'tls/tls.crt': 'x' }, /must hold tls\.crt and tls\.key/],
+  ])('ends with 1 and says why: %s', async (_, files, message) => {
+    const { process: child, lines } = run(mount(files));
+    const [code] = await once(child, 'close');
+    expect(code).toBe(1);
+    expect(lines.at(-1)).toMatchObject({ level: 'error', error: expect.stringMatching(message) });
+  }, 30_000);
+});
