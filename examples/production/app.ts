@@ -1,0 +1,104 @@
+/**
+ * A brain for production: a stage with one stack for each plane, three zones, a GPU node group in each of them, Triton from the
+ * account's own registry, and an edge with a certificate. Replace what stands in `DEPLOYMENT` by your own.
+ */
+import { App, type AppProps, Duration, type Environment, RemovalPolicy, Size, Stack } from 'aws-cdk-lib';
+import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
+import { Repository, RepositoryEncryption, TagMutability } from 'aws-cdk-lib/aws-ecr';
+import { Role } from 'aws-cdk-lib/aws-iam';
+import { Key } from 'aws-cdk-lib/aws-kms';
+import {
+  Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, Model, ModelRuntime, PiiClass,
+  Similarity, VectorField, VectorIndex,
+} from 'thalos-brain';
+
+const DEPLOYMENT = {
+  env: { account: '111122223333', region: 'us-east-1' },
+  triton: {
+    repository: 'thalos/tritonserver',
+    /** Digest of the image in that repository, once it is copied there (README). */
+    digest: `sha256:${'0'.repeat(64)}`,
+  },
+  edge: {
+    certificateArn: 'arn:aws:acm:us-east-1:111122223333:certificate/00000000-0000-4000-8000-000000000000',
+    hostName: 'backend.brain.example.com',
+  },
+  administratorRoleArn: 'arn:aws:iam::111122223333:role/platform-administrators',
+  tokens: { issuer: 'https://login.example.com', audience: 'offers', scopes: ['brain/infer'] },
+};
+
+/** The account's own registry, and what stands in the account already. Deployed once, before the brain, and filled with Triton. */
+class Images extends Stack {
+  readonly triton: ContainerImage;
+
+  constructor(scope: App, id: string, env: Environment) {
+    super(scope, id, { env, description: 'Container images that the brain runs and does not build', terminationProtection: true });
+    const key = new Key(this, 'Key', {
+      description: 'Container images of the brain', enableKeyRotation: true, pendingWindow: Duration.days(30), removalPolicy: RemovalPolicy.RETAIN,
+    });
+    // The name is the contract between this stack and the brain's stage, which share no reference.
+    new Repository(this, 'Triton', {
+      repositoryName: DEPLOYMENT.triton.repository,
+      encryption: RepositoryEncryption.KMS,
+      encryptionKey: key,
+      imageScanOnPush: true,
+      imageTagMutability: TagMutability.IMMUTABLE,
+      removalPolicy: RemovalPolicy.RETAIN,
+    });
+    const byName = Repository.fromRepositoryAttributes(this, 'TritonByName', {
+      repositoryName: DEPLOYMENT.triton.repository,
+      repositoryArn: `arn:aws:ecr:${env.region}:${env.account}:repository/${DEPLOYMENT.triton.repository}`,
+    });
+    this.triton = ContainerImage.fromEcr(byName, DEPLOYMENT.triton.digest);
+  }
+}
+
+const customerActivity = FeatureGroup.define('customer_activity', {
+  owner: 'growth',
+  description: 'What a customer did lately',
+  entityKeys: [EntityKey.string('customer_id')],
+  ttl: Duration.days(90),
+  features: [
+    Feature.int32('orders_30d', { defaultValue: 0, description: 'Orders in the last 30 days; a customer without a row had none' }),
+    Feature.float32('mean_basket_30d', { required: true, maxAge: Duration.days(2), description: 'Mean basket of the last 30 days, US dollars' }),
+    Feature.string('postal_area', { defaultValue: 'unknown', pii: PiiClass.PERSONAL, description: 'First three digits of the postal code' }),
+  ],
+});
+
+const offers = VectorIndex.define('offers', {
+  description: 'Offers by the embedding of their text',
+  dimension: 768,
+  similarity: Similarity.COSINE,
+  fields: [VectorField.keyword('category'), VectorField.float('margin')],
+});
+
+/** The app, without having synthesized it. */
+export function createApp(props: AppProps = {}): App {
+  const app = new App(props);
+  const { env, edge, tokens } = DEPLOYMENT;
+  const images = new Images(app, 'Images', env);
+
+  new BrainStage(app, 'Production', {
+    env,
+    environment: BrainEnvironment.prod(),
+    models: [
+      Model.declare('offer-ranker', { owner: 'growth', description: 'Probability that a customer takes an offer' }),
+      Model.declare('offer-embedder', { owner: 'growth', description: 'Embedding of an offer text, 768 numbers' }),
+    ],
+    featureGroups: [customerActivity],
+    vectorIndexes: [offers],
+    cluster: {
+      accelerator: Accelerator.L4,
+      administrators: [Role.fromRoleArn(images, 'Administrators', DEPLOYMENT.administratorRoleArn, { mutable: false })],
+    },
+    runtime: ModelRuntime.triton({ image: images.triton, memory: Size.gibibytes(16), modelStorage: Size.gibibytes(40) }),
+    edge: EdgeStrategy.apiGateway({
+      jwt: tokens,
+      backend: { certificate: Certificate.fromCertificateArn(images, 'BackendCertificate', edge.certificateArn), hostName: edge.hostName },
+      clients: [{ clientId: 'storefront', throttle: { rate: 500, burst: 1000 } }],
+    }),
+  });
+  return app;
+}
+
+if (require.main === module) createApp().synth();
