@@ -97,6 +97,8 @@ export function lintBoundaries(project: Project): void {
         message: 'runtime/core is pure domain and ports: adapters, SDKs and I/O live outside it.' },
     ),
   });
+  // in examples and benchmarks `thalos-brain` means this checkout, by the paths of their tsconfig
+  eslint.addOverride({ files: ['examples/**/*.ts', 'bench/**/*.ts'], rules: { 'import/no-unresolved': ['error', { ignore: ['^thalos-brain$'] }] } });
   eslint.addRules({
     '@stylistic/max-len': ['error', { code: 150, ignoreUrls: true, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreComments: true, ignoreRegExpLiterals: true }],
     'import/no-extraneous-dependencies': ['error', { devDependencies: ['test/**', 'runtime/**', 'examples/**', 'bench/**', 'projenrc/**', '.projenrc.ts'], optionalDependencies: false, peerDependencies: true }],

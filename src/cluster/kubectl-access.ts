@@ -4,10 +4,11 @@ import { CfnSecurityGroupIngress, ISecurityGroup, IVpc, Peer, Port, SecurityGrou
 import { Cluster, KubectlProviderOptions } from 'aws-cdk-lib/aws-eks-v2';
 import { ManagedPolicy, Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { CfnFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
+import { CfnFunction, Function as LambdaFunction, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
+import { decryptVariables } from '../private/brain-function';
 
 export interface KubectlAccessProps {
   readonly environment: BrainEnvironment;
@@ -26,6 +27,7 @@ export class KubectlAccess extends Construct {
   /** Goes into the cluster's `kubectlProviderOptions`. */
   readonly options: KubectlProviderOptions;
 
+  private readonly logsKey: IKey;
   private readonly role: Role;
   private readonly logGroup: LogGroup;
   private readonly ingress: CfnSecurityGroupIngress;
@@ -33,6 +35,7 @@ export class KubectlAccess extends Construct {
   constructor(scope: Construct, id: string, props: KubectlAccessProps) {
     super(scope, id);
     const { environment, vpc, controlPlane, logsKey } = props;
+    this.logsKey = logsKey;
 
     this.role = new Role(this, 'Role', {
       description: 'Applies the manifests of the brain to its cluster',
@@ -70,25 +73,28 @@ export class KubectlAccess extends Construct {
 
   /** Completes the handlers that CDK made in `cluster`, and returns what a manifest has to wait for. */
   harden(cluster: Cluster): Construct[] {
-    const policy = new Policy(this, 'DescribeCluster', {
-      roles: [this.role],
-      statements: [new PolicyStatement({ actions: ['eks:DescribeCluster'], resources: [cluster.clusterArn] })],
-    });
-
     // The role takes no policies from the outside, so this condition of one has no user.
     this.node.tryRemoveChild('HasEcrPublic');
 
     const provider = cluster.node.findChild('KubectlProvider');
     const handler = provider.node.findChild('Handler');
-    const framework = provider.node.findChild('Provider').node.findChild('framework-onEvent');
+    const framework = provider.node.findChild('Provider').node.findChild('framework-onEvent') as LambdaFunction;
+    const policies = [
+      new Policy(this, 'DescribeCluster', {
+        roles: [this.role],
+        statements: [new PolicyStatement({ actions: ['eks:DescribeCluster'], resources: [cluster.clusterArn] })],
+      }),
+      new Policy(this, 'DecryptVariables', { roles: [this.role, framework.role!], statements: [decryptVariables(this, this.logsKey)] }),
+    ];
     for (const lambda of [handler, framework]) {
       // Flag-dependent default of the app: a log group without a key.
       lambda.node.tryRemoveChild('LogGroup');
       (lambda.node.defaultChild as CfnResource).addPropertyOverride('LoggingConfig.LogGroup', this.logGroup.logGroupName);
+      (lambda.node.defaultChild as CfnFunction).kmsKeyArn = this.logsKey.keyArn;
     }
     (framework.node.defaultChild as CfnFunction).runtime = Runtime.NODEJS_24_X.name;
     // CDK puts a map of runtimes per region into a stack without a region; with the runtime above nothing reads it.
     Stack.of(this).node.tryRemoveChild('LatestNodeRuntimeMap');
-    return [policy, this.ingress];
+    return [...policies, this.ingress];
   }
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Duration, Stack } from 'aws-cdk-lib';
-import { Effect, Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Architecture, Code, Function as LambdaFunction, LoggingFormat, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
@@ -44,7 +44,7 @@ export class BrainFunction extends Construct {
       roles: [this.role],
       statements: [
         new PolicyStatement({ actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [this.logGroup.logGroupArn] }),
-        ...Object.keys(variables).length > 0 ? [this.decryptVariables(props.logsKey)] : [],
+        ...Object.keys(variables).length > 0 ? [decryptVariables(this, props.logsKey)] : [],
         ...props.statements ?? [],
       ],
     });
@@ -67,13 +67,13 @@ export class BrainFunction extends Construct {
     fn.node.addDependency(access);
     this.functionArn = fn.functionArn;
   }
+}
 
-  private decryptVariables(key: IKey): PolicyStatement {
-    return new PolicyStatement({
-      effect: Effect.ALLOW,
-      actions: ['kms:Decrypt'],
-      resources: [key.keyArn],
-      conditions: { StringEquals: { 'kms:ViaService': `lambda.${Stack.of(this).region}.amazonaws.com` } },
-    });
-  }
+/** What a function with encrypted environment variables needs of their key; Lambda asks KMS on behalf of the function's role. */
+export function decryptVariables(scope: Construct, key: IKey): PolicyStatement {
+  return new PolicyStatement({
+    actions: ['kms:Decrypt'],
+    resources: [key.keyArn],
+    conditions: { StringEquals: { 'kms:ViaService': `lambda.${Stack.of(scope).region}.amazonaws.com` } },
+  });
 }
