@@ -14,7 +14,10 @@ export function tasks(project: Project): void {
     description: 'Check the types of everything that jsii does not compile',
     steps: ['runtime', 'test', 'examples', 'bench', 'projenrc'].map((dir) => ({ exec: `tsc --noEmit -p ${dir}/tsconfig.json` })),
   });
-  const lint = project.addTask('lint', { description: 'eslint (with the import boundaries) and the type checks' });
+  const lint = project.addTask('lint', {
+    description: 'eslint (with the import boundaries) and the type checks',
+    env: { ESLINT_USE_FLAT_CONFIG: 'false', NODE_NO_WARNINGS: '1' },
+  });
   lint.exec('eslint --ext .ts --max-warnings 0 src runtime test examples bench projenrc .projenrc.ts');
   lint.spawn(typecheck);
 
@@ -93,8 +96,10 @@ export function lintBoundaries(project: Project): void {
     files: ['runtime/core/**/*.ts'],
     rules: forbid(
       { group: ['**/src/**', '!**/src/contract', '!**/src/contract/**'], message: 'runtime/ imports only src/contract from src/.' },
-      { group: ['**/adapters/**', '@aws-sdk/*', '@smithy/*', '@opensearch-project/*', 'lmdb', '@duckdb/*', 'onnxruntime-*', 'fastify', 'node:fs*', 'node:http*', 'node:net'],
-        message: 'runtime/core is pure domain and ports: adapters, SDKs and I/O live outside it.' },
+      {
+        group: ['**/adapters/**', '@aws-sdk/*', '@smithy/*', '@opensearch-project/*', 'lmdb', '@duckdb/*', 'onnxruntime-*', 'fastify', 'node:fs*', 'node:http*', 'node:net'],
+        message: 'runtime/core is pure domain and ports: adapters, SDKs and I/O live outside it.',
+      },
     ),
   });
   // in examples and benchmarks `thalos-brain` means this checkout, by the paths of their tsconfig

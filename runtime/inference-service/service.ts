@@ -64,6 +64,11 @@ export function createService(options: ServiceOptions): Service {
     return { ready: true };
   };
 
+  // a connection that is kept after its last answer would hold the drain up
+  app.addHook('onSend', async (_, reply) => {
+    if (draining) void reply.header('connection', 'close');
+  });
+
   for (const health of [app, probes]) {
     route(health, 'GET', '/v2/health/live', async () => ({ live: true }));
     route(health, 'GET', '/v2/health/ready', async () => requireReady());

@@ -1,0 +1,59 @@
+/** Where everything of the embedded brain lies: one folder, `.thalos/` unless said otherwise. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { acquireLock, type ProcessLock } from './process-lock';
+import { Paths, type FeatureGroupSchema } from '../../../src/contract';
+
+export class DataDirectory {
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = resolve(root);
+  }
+
+  /** Creates the folder, and in it a `.gitignore` that keeps all of it out of version control. */
+  create(): void {
+    mkdirSync(this.root, { recursive: true });
+    try {
+      writeFileSync(join(this.root, '.gitignore'), '*\n', { flag: 'wx' });
+    } catch {
+      // it is there already, or the folder is read-only, which the first real write reports
+    }
+  }
+
+  get artifacts(): string {
+    return join(this.root, 'artifacts', Paths.MODELS);
+  }
+
+  /** Folder of one version of a model. */
+  version(model: string, version: string): string {
+    return join(this.artifacts, model, version);
+  }
+
+  get rollout(): string {
+    return join(this.root, 'rollout.json');
+  }
+
+  get online(): string {
+    return join(this.root, 'online');
+  }
+
+  offline(group: FeatureGroupSchema): string {
+    return join(this.root, 'offline', group.name, `v${group.version}`);
+  }
+
+  vectors(index: string): string {
+    return join(this.root, 'vectors', index);
+  }
+
+  /** Where DuckDB spills what does not fit in memory. */
+  get spill(): string {
+    return join(this.root, 'spill');
+  }
+
+  /** One process at a time does `what`; fails with DATA_DIR_BUSY. A lock whose process is gone is taken over. */
+  lock(what: string): ProcessLock {
+    this.create();
+    return acquireLock(join(this.root, 'locks', `${what}.lock`), `${what} on ${this.root}`);
+  }
+}

@@ -1,0 +1,51 @@
+/** Errors of the embedded parts and of the command line: what a person at a terminal reads as `error: CODE: text`. */
+
+const MEANINGS = {
+  USAGE: 'The command line is not one that thalos-brain takes.',
+  NATIVE_MISSING: 'A native part of the embedded brain is not installed.',
+  NATIVE_BROKEN: 'A native part of the embedded brain is installed and does not load.',
+  ASSEMBLY_NOT_FOUND: 'The folder is no cloud assembly, or holds no brain.',
+  AMBIGUOUS_BRAIN: 'The cloud assembly holds more than one brain, and none was named.',
+  INVALID_CONFIGURATION: 'brain.json is not valid, or has a version that this release does not read.',
+  PORT_IN_USE: 'Another process listens on the port.',
+  DATA_DIR_BUSY: 'Another process works on the same part of the data directory.',
+  DATA_DIR_CORRUPT: 'A file of the data directory is not what the embedded brain wrote.',
+  FILE_NOT_FOUND: 'A file that was named does not exist.',
+  UNREADABLE_FILE: 'A file is not in the format that its name says.',
+  UNKNOWN_GROUP: 'The brain declares no such feature group.',
+  UNKNOWN_INDEX: 'The brain declares no such vector index.',
+  UNKNOWN_MODEL: 'The brain declares no such model.',
+  MISSING_COLUMN: 'A file lacks a column.',
+  UNKNOWN_COLUMN: 'A file has a column that is not declared.',
+  INVALID_VALUE: 'A value of a file does not fit its declared type.',
+  INVALID_MANIFEST: 'brain-model.json is not valid, or does not fit what the brain declares.',
+  INVALID_ROLLOUT: 'rollout.json is not valid.',
+  DIGEST_MISMATCH: 'A file does not have the digest that its manifest names.',
+  VERSION_CONFLICT: 'The version was put before with other bytes.',
+} as const;
+
+export type LocalErrorCode = keyof typeof MEANINGS;
+
+export class LocalError extends Error {
+  override readonly name = 'LocalError';
+
+  constructor(readonly code: LocalErrorCode, readonly text: string, options?: ErrorOptions) {
+    super(`${code}: ${text}`, options);
+  }
+}
+
+/** Fails with a coded error. */
+export function reject(code: LocalErrorCode, text: string, cause?: unknown): never {
+  throw new LocalError(code, text, cause === undefined ? undefined : { cause });
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error || (typeof error === 'object' && error !== null && 'message' in error) ? String((error as Error).message) : String(error);
+}
+
+/** The `code` of a system error (`ENOENT`, `EADDRINUSE`), if it is one. */
+export function systemCode(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === 'string' ? code : undefined;
+}

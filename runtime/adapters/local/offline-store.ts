@@ -1,0 +1,103 @@
+/**
+ * The embedded offline store: parquet files that are only ever added, for each feature group and version, and a log that names them.
+ * DuckDB writes them, and any reader of parquet reads them.
+ */
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DataDirectory } from './data-directory';
+import { type DuckDb, identifier, literal } from './duckdb';
+import { commit, digestOfFile, removeUnfinished, syncPath, unfinishedPath } from './durable-files';
+import { reject } from './local-errors';
+import { OfflineLog } from './offline-log';
+import { type ImportColumn, importTable, ROW } from './table-import';
+import type { FeatureGroupSchema, FeatureSchema, FeatureValue } from '../../../src/contract';
+import type { FeatureWrite } from '../../core/ports';
+
+export interface Appended {
+  readonly snapshot: number;
+  readonly rows: number;
+  /** False where these bytes were imported before. */
+  readonly added: boolean;
+}
+
+export class OfflineStore extends OfflineLog {
+  constructor(private readonly db: DuckDb, data: DataDirectory) {
+    super(data);
+  }
+
+  /**
+   * Adds the rows of a parquet, CSV or JSON Lines file. Its columns are the group's entity keys and features, `event_time`, and
+   * `created_time`, which is `now` where it is absent. Only for the holder of the group's lock.
+   */
+  async append(group: FeatureGroupSchema, file: string, now: number): Promise<Appended> {
+    const folder = this.data.offline(group);
+    mkdirSync(folder, { recursive: true });
+    this.removeOrphans(group);
+    const source = existsSync(file) ? await digestOfFile(file) : reject('FILE_NOT_FOUND', `${file} does not exist`);
+    const before = this.entries(group).find((entry) => entry.source === source);
+    if (before) return { snapshot: before.snapshot, rows: before.rows, added: false };
+
+    const columns = columnsOf(group, now);
+    const rows = await importTable(this.db, 'imported', file, columns);
+    if (rows === 0) reject('INVALID_VALUE', `${file} holds no rows; nothing was imported`);
+    const snapshot = this.latest(group) + 1;
+    const name = `${String(snapshot).padStart(8, '0')}.parquet`;
+    const unfinished = unfinishedPath(join(folder, name));
+    try {
+      const selected = columns.map(({ name: column, type }) => (type === 'time' ? `make_timestamptz(${identifier(column)} * 1000) AS ${column}` : identifier(column)));
+      await this.db.run(`COPY (SELECT ${selected.join(', ')} FROM imported ORDER BY ${ROW}) TO ${literal(unfinished)} (FORMAT parquet, COMPRESSION zstd)`);
+      syncPath(unfinished);
+      commit(unfinished, join(folder, name));
+    } finally {
+      rmSync(unfinished, { force: true });
+      await this.db.run('DROP TABLE IF EXISTS imported');
+    }
+    this.add(group, { snapshot, addedTime: now, file: name, rows, source });
+    return { snapshot, rows, added: true };
+  }
+
+  /** Rows that the snapshots after `after` added, in pieces, each with the snapshot that it came with. */
+  async* rowsAfter(group: FeatureGroupSchema, after: number): AsyncGenerator<{ snapshot: number; rows: FeatureWrite[]; lastOfSnapshot: boolean }> {
+    const keys = group.entityKeys.map(({ name }) => `CAST(${identifier(name)} AS VARCHAR)`);
+    const features = group.features.map(({ name, dtype }) => (dtype === 'int64' ? `CAST(${identifier(name)} AS VARCHAR)` : identifier(name)));
+    for (const { snapshot, file } of this.entries(group).filter((entry) => entry.snapshot > after)) {
+      const path = join(this.data.offline(group), file);
+      const known = new Set((await this.db.rows(`DESCRIBE SELECT * FROM read_parquet(${literal(path)})`)).map((row) => String(row.column_name)));
+      const columns = group.features.map(({ name }, at) => (known.has(name) ? features[at] : 'NULL'));
+      const sql = `SELECT epoch_ms(event_time)::DOUBLE, epoch_ms(created_time)::DOUBLE, ${[...keys, ...columns].join(', ')} FROM read_parquet(${literal(path)})`;
+      for await (const chunk of this.db.chunks(sql)) {
+        const rows = chunk.getRows().map(([eventTime, createdTime, ...values]): FeatureWrite => ({
+          group,
+          eventTime: eventTime as number,
+          createdTime: createdTime as number,
+          entity: values.slice(0, keys.length) as string[],
+          values: valuesOf(group.features, values.slice(keys.length) as (FeatureValue | null)[]),
+        }));
+        yield { snapshot, rows, lastOfSnapshot: false };
+      }
+      yield { snapshot, rows: [], lastOfSnapshot: true };
+    }
+  }
+
+  /** Removes what an import that died left: unfinished files, and a finished one that no entry names. */
+  private removeOrphans(group: FeatureGroupSchema): void {
+    const folder = this.data.offline(group);
+    removeUnfinished(folder);
+    removeUnfinished(this.folder(group));
+    const named = new Set(this.entries(group).map(({ file }) => file));
+    for (const name of readdirSync(folder)) if (name.endsWith('.parquet') && !named.has(name)) rmSync(join(folder, name));
+  }
+}
+
+function columnsOf(group: FeatureGroupSchema, now: number): ImportColumn[] {
+  return [
+    ...group.entityKeys.map(({ name, dtype }): ImportColumn => ({ name, type: dtype, what: `entity key '${name}'`, required: true })),
+    ...group.features.map(({ name, dtype }): ImportColumn => ({ name, type: dtype, what: `feature '${name}'`, required: false })),
+    { name: 'event_time', type: 'time', what: "'event_time'", required: true },
+    { name: 'created_time', type: 'time', what: "'created_time'", required: true, optional: true, absent: String(now) },
+  ];
+}
+
+function valuesOf(features: readonly FeatureSchema[], values: readonly (FeatureValue | null)[]): Record<string, FeatureValue | null> {
+  return Object.fromEntries(features.map(({ name }, at) => [name, values[at] ?? null]));
+}

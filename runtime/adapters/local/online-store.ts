@@ -1,0 +1,86 @@
+/**
+ * The embedded online store: LMDB, a memory-mapped B+ tree with one file. A commit is atomic and synced before `write` resolves, several
+ * processes may read and write at once, and a killed one leaves the last commit (copy on write, no log to replay).
+ */
+import { createHash } from 'node:crypto';
+import type { Database, RootDatabase } from 'lmdb';
+import type { Natives } from './natives';
+import { type FeatureGroupSchema, type FeatureValue, onlineKey } from '../../../src/contract';
+import { canonicalValues, replaces, rowDigest } from '../../core/feature-row';
+import type { FeatureRequest, FeatureRow, FeatureWrite, OnlineFeatureStore } from '../../core/ports';
+
+/** `[event time, created time, values]`; values are in canonical form. MessagePack, with feature names stored once per set of features. */
+type StoredRow = readonly [number, number, Readonly<Record<string, FeatureValue>>];
+
+/** LMDB's keys hold 1978 bytes at most. */
+const LONGEST_KEY = 1978;
+
+/** Rows of one transaction: long enough that syncing costs little, short enough that other writers need not wait. */
+const ROWS_PER_COMMIT = 2048;
+
+export class LmdbFeatureStore implements OnlineFeatureStore {
+  static open(natives: Natives, folder: string): LmdbFeatureStore {
+    const root = natives.lmdb().open<unknown, Uint8Array>({ path: folder, maxDbs: 4, noSubdir: false });
+    return new LmdbFeatureStore(root);
+  }
+
+  private readonly rows: Database<StoredRow, Uint8Array>;
+  private readonly applied: Database<number, string>;
+  private open = true;
+
+  private constructor(private readonly root: RootDatabase<unknown, Uint8Array>) {
+    this.rows = root.openDB<StoredRow, Uint8Array>('rows', { keyEncoding: 'binary', sharedStructuresKey: Buffer.from([0]) });
+    this.applied = root.openDB<number, string>('applied', {});
+  }
+
+  async read(requests: readonly FeatureRequest[]): Promise<(FeatureRow | undefined)[]> {
+    return requests.map(({ group, entity }) => {
+      const stored = this.rows.get(keyOf(group, entity));
+      return stored && { eventTime: stored[0], createdTime: stored[1], values: stored[2] };
+    });
+  }
+
+  async write(rows: readonly FeatureWrite[]): Promise<void> {
+    const writes = rows.map((row) => {
+      const values = canonicalValues(row.group, row.values);
+      return { row, key: keyOf(row.group, row.entity), stored: [row.eventTime, row.createdTime, values] as StoredRow };
+    });
+    for (let at = 0; at < writes.length; at += ROWS_PER_COMMIT) {
+      const commit = writes.slice(at, at + ROWS_PER_COMMIT);
+      await this.rows.transaction(() => {
+        for (const { row, key, stored } of commit) {
+          if (wins(row.group, stored, this.rows.get(key))) void this.rows.put(key, stored);
+        }
+      });
+    }
+  }
+
+  /** The last snapshot of the offline store whose rows are all here; 0 where there is none. */
+  appliedSnapshot(group: FeatureGroupSchema): number {
+    return this.applied.get(`${group.name}/${group.version}`) ?? 0;
+  }
+
+  /** Resolves once that is on the disk. */
+  async markApplied(group: FeatureGroupSchema, snapshot: number): Promise<void> {
+    await this.applied.put(`${group.name}/${group.version}`, snapshot);
+  }
+
+  async close(): Promise<void> {
+    if (!this.open) return;
+    this.open = false;
+    await this.root.close();
+  }
+}
+
+function wins(group: FeatureGroupSchema, row: StoredRow, stored: StoredRow | undefined): boolean {
+  if (!stored) return true;
+  if (row[0] !== stored[0] || row[1] !== stored[1]) return row[0] === stored[0] ? row[1] > stored[1] : row[0] > stored[0];
+  const rank = ([eventTime, createdTime, values]: StoredRow) => ({ eventTime, createdTime, digest: rowDigest(group, values) });
+  return replaces(rank(row), rank(stored));
+}
+
+/** The key of the contract; one that is too long for the tree becomes its digest, in the form that the contract gives to long keys. */
+function keyOf(group: FeatureGroupSchema, entity: readonly string[]): Uint8Array {
+  const key = Buffer.from(onlineKey(group, entity));
+  return key.length <= LONGEST_KEY ? key : Buffer.from(`${group.name}#${group.version}#~${createHash('sha256').update(key).digest('hex')}`);
+}

@@ -1,0 +1,161 @@
+/**
+ * Generations of a vector index on disk: `<index>/<generation>/` is written once and never changed, and the file `<index>/current` names
+ * the one that answers. A build that dies leaves a folder that no reader looks at.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { commit, readIfThere, removeUnfinished, replaceFile, syncPath, unfinishedPath, writeSynced } from './durable-files';
+import { FlatIndex } from './flat-index';
+import { messageOf, reject } from './local-errors';
+import type { FeatureValue, VectorIndexSchema } from '../../../src/contract';
+
+const VECTORS = 'vectors.f32';
+const DOCUMENTS = 'documents.jsonl';
+const ABOUT = 'about.json';
+const CURRENT = 'current';
+const FORMAT = 1;
+
+/** Generations that stay on disk: the current one, and one to go back to. */
+const KEPT = 2;
+
+interface About {
+  readonly format: typeof FORMAT;
+  readonly dimension: number;
+  readonly similarity: VectorIndexSchema['similarity'];
+  readonly count: number;
+  /** Digest of each file. */
+  readonly digests: Readonly<Record<string, string>>;
+}
+
+/** `id` and the fields that the vector has. */
+export type VectorDocument = readonly [string, Readonly<Record<string, FeatureValue>>];
+
+export interface LoadedGeneration {
+  readonly generation: string;
+  readonly index: FlatIndex;
+  readonly documents: readonly VectorDocument[];
+}
+
+/** The name of the generation that answers; undefined before the first import. */
+export function currentGeneration(folder: string): string | undefined {
+  return readIfThere(join(folder, CURRENT))?.trim();
+}
+
+/** Changes whenever {@link currentGeneration} may have changed; costs one look at the file system. */
+export function generationStamp(folder: string): string {
+  const stat = statSync(join(folder, CURRENT), { bigint: true, throwIfNoEntry: false });
+  return stat ? `${stat.ino}:${stat.mtimeNs}` : '';
+}
+
+/** Reads and checks a generation. Fails with DATA_DIR_CORRUPT where its bytes are not those that were written, or are of another declaration. */
+export function loadGeneration(folder: string, generation: string, schema: VectorIndexSchema): LoadedGeneration {
+  const corrupt = (text: string, cause?: unknown): never => reject('DATA_DIR_CORRUPT', `generation ${generation} of vector index '${schema.name}' ${text}; import it again`, cause);
+  let about: About;
+  let vectors: Buffer;
+  let documents: Buffer;
+  try {
+    about = JSON.parse(readFileSync(join(folder, generation, ABOUT), 'utf8')) as About;
+    vectors = readFileSync(join(folder, generation, VECTORS));
+    documents = readFileSync(join(folder, generation, DOCUMENTS));
+  } catch (error) {
+    return corrupt(`cannot be read (${messageOf(error)})`, error);
+  }
+  if (about.format !== FORMAT) corrupt(`has format ${about.format}, this release reads ${FORMAT}`);
+  if (about.dimension !== schema.dimension) corrupt(`has dimension ${about.dimension}, the brain declares ${schema.dimension}`);
+  for (const [name, bytes] of [[VECTORS, vectors], [DOCUMENTS, documents]] as const) {
+    if (about.digests[name] !== createHash('sha256').update(bytes).digest('hex')) corrupt(`has another ${name} than was written`);
+  }
+  const floats = new Float32Array(vectors.buffer.slice(vectors.byteOffset, vectors.byteOffset + vectors.length));
+  const lines = documents.toString('utf8').split('\n');
+  lines.pop();
+  return {
+    generation,
+    index: new FlatIndex(floats, schema.dimension, schema.similarity),
+    documents: lines.map((line) => JSON.parse(line) as VectorDocument),
+  };
+}
+
+/** Builds one generation. Only the holder of the index's lock does. */
+export class GenerationWriter {
+  private readonly target: string;
+  private readonly unfinished: string;
+  private readonly vectors: SyncedFile;
+  private readonly documents: SyncedFile;
+  private count = 0;
+
+  constructor(private readonly folder: string, private readonly schema: VectorIndexSchema) {
+    mkdirSync(folder, { recursive: true });
+    removeUnfinished(folder);
+    this.target = String(Math.max(0, ...generations(folder)) + 1);
+    this.unfinished = unfinishedPath(join(folder, this.target));
+    mkdirSync(this.unfinished);
+    this.vectors = new SyncedFile(join(this.unfinished, VECTORS));
+    this.documents = new SyncedFile(join(this.unfinished, DOCUMENTS));
+  }
+
+  /** Adds components of vectors, row after row, in pieces of any size. */
+  addComponents(components: Float32Array): void {
+    this.vectors.write(Buffer.from(components.buffer, components.byteOffset, components.byteLength));
+  }
+
+  addDocuments(documents: readonly VectorDocument[]): void {
+    this.count += documents.length;
+    this.documents.write(Buffer.from(documents.map((document) => `${JSON.stringify(document)}\n`).join('')));
+  }
+
+  /** Makes it the generation that answers, in one step, and gives its name. */
+  publish(): string {
+    const digests = { [VECTORS]: this.vectors.close(), [DOCUMENTS]: this.documents.close() };
+    const { dimension, similarity } = this.schema;
+    writeSynced(join(this.unfinished, ABOUT), JSON.stringify({ format: FORMAT, dimension, similarity, count: this.count, digests } satisfies About));
+    syncPath(this.unfinished);
+    commit(this.unfinished, join(this.folder, this.target));
+    replaceFile(join(this.folder, CURRENT), `${this.target}\n`);
+    for (const old of generations(this.folder).sort((a, b) => b - a).slice(KEPT)) this.remove(String(old));
+    return this.target;
+  }
+
+  /** Removes what was written so far. */
+  abandon(): void {
+    this.vectors.close();
+    this.documents.close();
+    rmSync(this.unfinished, { recursive: true, force: true });
+  }
+
+  private remove(generation: string): void {
+    // renamed first: a reader never finds half of it under its name
+    const aside = unfinishedPath(join(this.folder, generation));
+    renameSync(join(this.folder, generation), aside);
+    rmSync(aside, { recursive: true, force: true });
+  }
+}
+
+function generations(folder: string): number[] {
+  return existsSync(folder) ? readdirSync(folder).filter((name) => /^[1-9][0-9]*$/.test(name)).map(Number) : [];
+}
+
+/** A file that is hashed while it is written. */
+class SyncedFile {
+  private readonly file: number;
+  private readonly hash: Hash = createHash('sha256');
+  private digest: string | undefined;
+
+  constructor(path: string) {
+    this.file = openSync(path, 'wx', 0o644);
+  }
+
+  write(bytes: Uint8Array): void {
+    this.hash.update(bytes);
+    for (let at = 0; at < bytes.length;) at += writeSync(this.file, bytes, at);
+  }
+
+  close(): string {
+    if (this.digest === undefined) {
+      fsyncSync(this.file);
+      closeSync(this.file);
+      this.digest = this.hash.digest('hex');
+    }
+    return this.digest;
+  }
+}

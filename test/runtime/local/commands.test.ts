@@ -1,0 +1,246 @@
+import { appendFileSync, chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ModelManifest, RolloutDocument } from '../../../src/contract';
+import { bundleCli } from '../../support/cli-bundle';
+import { BRAIN, CliProcess, type Ended, writeAssembly, writeModel } from '../../support/local-brain';
+
+jest.setTimeout(60_000);
+
+let root: string;
+let bundle: string;
+let cli: string;
+let work: string;
+let assembly: string;
+let data: string;
+
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), 'thalos-commands-'));
+  bundle = join(root, 'cli');
+  ({ cli } = await bundleCli(bundle));
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+beforeEach(() => {
+  work = mkdtempSync(join(root, 'work-'));
+  assembly = writeAssembly(join(work, 'cdk.out'));
+  data = join(work, 'data');
+});
+
+const thalos = (...args: string[]): Promise<Ended> => new CliProcess(cli, args).ended;
+const command = (...args: string[]) => thalos(...args, '--data-dir', data, '--assembly', assembly);
+
+async function failing(pattern: RegExp, ...args: string[]): Promise<void> {
+  const { status, out, err } = await command(...args);
+  expect({ status, out }).toEqual({ status: 1, out: '' });
+  expect(err).toMatch(pattern);
+  expect(err).toMatch(/^error: [A-Z_]+: /);
+  expect(err).not.toMatch(/\n +at /);
+}
+
+describe('the command line', () => {
+  test.each([['--help'], ['-h']])('%s shows the commands', async (flag) => {
+    const { status, out, err } = await thalos(flag);
+    expect({ status, err }).toEqual({ status: 0, err: '' });
+    for (const words of ['local', 'models put', 'features import', 'vectors import']) expect(out).toContain(`  ${words} `);
+  });
+
+  test('--version shows the version of the package', async () => {
+    const { version } = JSON.parse(readFileSync(join(__dirname, '../../../package.json'), 'utf8')) as { version: string };
+    expect(await thalos('--version')).toMatchObject({ status: 0, out: `${version}\n` });
+  });
+
+  test.each([
+    ['local', ['--http-port', '--data-dir', '--brain']],
+    ['models put', ['--stable', '--assembly', '--data-dir', '--brain']],
+    ['features import', ['--assembly', '--data-dir', '--brain']],
+    ['vectors import', ['--assembly', '--data-dir', '--brain']],
+  ])('%s --help shows every option', async (words, options) => {
+    const { status, out, err } = await thalos(...words.split(' '), '--help');
+    expect({ status, err }).toEqual({ status: 0, err: '' });
+    expect(out).toMatch(new RegExp(`^usage: thalos-brain ${words} `));
+    for (const option of [...options, '--help']) expect(out).toContain(`  ${option}`);
+  });
+
+  test.each([
+    ['no command', [], ''],
+    ['an unknown command', ['fly'], "error: USAGE: there is no command 'fly'"],
+    ['half a command', ['models'], "error: USAGE: there is no command 'models'"],
+    ['an unknown flag', ['local', '--jwt'], "error: USAGE: Unknown option '--jwt'"],
+    ['a flag without its value', ['local', '--http-port'], "error: USAGE: Option '--http-port <value>' argument missing"],
+    ['a port that is none', ['local', '--http-port', '70000'], "error: USAGE: --http-port must be a number from 0 to 65535, got '70000'"],
+    ['a missing argument', ['features', 'import', 'drivers'], 'error: USAGE: features import needs <file>'],
+    ['an argument too many', ['models', 'put', 'a', 'b'], "error: USAGE: models put does not take 'b'"],
+  ])('%s ends with 2 and the usage', async (_, args, error) => {
+    const { status, out, err } = await thalos(...args);
+    expect({ status, out }).toEqual({ status: 2, out: '' });
+    expect(err).toContain(error);
+    expect(err).toContain('usage: thalos-brain');
+  });
+
+  test('names the one command that installs what is missing', async () => {
+    const away = join(work, 'away');
+    cpSync(bundle, away, { recursive: true });
+    const { status, err } = await new CliProcess(join(away, 'thalos-brain.js'), ['local', assembly, '--data-dir', data], away).ended;
+    expect(status).toBe(1);
+    expect(err).toMatch(/^error: NATIVE_MISSING: the embedded brain needs lmdb, @duckdb\/node-api, onnxruntime-node; install with\n\n {2}npm install --save-dev --ignore-scripts lmdb@\S+ @duckdb\/node-api@\S+ onnxruntime-node@\S+\n/);
+  });
+});
+
+describe('the assembly', () => {
+  const put = (...args: string[]) => thalos('models', 'put', writeModel(join(work, 'model'), '1', 0), '--data-dir', data, ...args);
+
+  test('may be nested: the brain of a stage is found', async () => {
+    const app = join(work, 'app.out');
+    writeAssembly(join(app, 'assembly-Prod'));
+    expect((await put('--assembly', app)).status).toBe(0);
+  });
+
+  test('with several brains needs --brain', async () => {
+    const app = join(work, 'app.out');
+    writeAssembly(join(app, 'assembly-Staging'));
+    writeAssembly(join(app, 'assembly-Prod'));
+    writeAssembly(app, { ...BRAIN, name: 'other' }, 'other');
+    writeAssembly(join(app, 'asset.123'));
+    const { status, err } = await put('--assembly', app);
+    expect(status).toBe(1);
+    expect(err).toBe(`error: AMBIGUOUS_BRAIN: ${app} holds 3 brains: choose one with --brain assembly-Prod/thalos-brain/fleet | assembly-Staging/thalos-brain/fleet | other\n`);
+    expect((await put('--assembly', app, '--brain', 'fleet')).err).toContain('AMBIGUOUS_BRAIN');
+    expect((await put('--assembly', app, '--brain', 'assembly-Prod/thalos-brain/fleet')).status).toBe(0);
+    expect((await put('--assembly', app, '--brain', 'other')).status).toBe(0);
+    expect((await put('--assembly', app, '--brain', 'third')).err).toMatch(/ASSEMBLY_NOT_FOUND: .* holds no brain 'third'; it holds assembly-Prod/);
+  });
+
+  test.each([
+    ['does not exist', () => join(work, 'absent'), /ASSEMBLY_NOT_FOUND: .*absent does not exist: synthesize it first/],
+    ['holds no brain', () => work, /AMBIGUOUS|ASSEMBLY_NOT_FOUND: .* holds no thalos-brain\/<brain>\/brain.json/],
+    ['has a newer version', () => writeAssembly(join(work, 'new'), { ...BRAIN, schemaVersion: '2' }), /INVALID_CONFIGURATION: .*brain.json has schemaVersion '2', this release reads '1'/],
+    ['is not valid', () => writeAssembly(join(work, 'bad'), { ...BRAIN, models: [{ name: 'price' }] }), /INVALID_CONFIGURATION: brain.json is not valid: .*owner/],
+  ])('fails when it %s', async (_, folder, message) => {
+    rmSync(assembly, { recursive: true });
+    const { status, err } = await put('--assembly', folder());
+    expect(status).toBe(1);
+    expect(err).toMatch(message);
+  });
+});
+
+describe('models put', () => {
+  const put = (folder: string, ...flags: string[]) => command('models', 'put', folder, ...flags);
+  const write = (version = '1', more: Partial<ModelManifest> = {}) => writeModel(join(work, `model-${version}`), version, Number(version), more);
+  const rollout = () => JSON.parse(readFileSync(join(data, 'rollout.json'), 'utf8')) as RolloutDocument;
+
+  test('the first version becomes stable, a later one is approved, --stable changes over', async () => {
+    expect((await put(write('1'))).out).toMatch(/^put model price version 1 \(\d+ B\): approved, and stable\n$/);
+    expect((await put(write('2'))).out).toMatch(/^put model price version 2 \(\d+ B\): approved; version 1 stays stable \(--stable makes this one so\)\n$/);
+    expect(rollout().models.price).toMatchObject({ stable: '1', versions: { 1: {}, 2: {} } });
+    expect((await put(write('2'), '--stable')).out).toMatch(/^already has model price version 2 \(\d+ B\): approved, and stable\n$/);
+    expect(rollout().models.price.stable).toBe('2');
+  });
+
+  test('the same bytes again change nothing', async () => {
+    await put(write('1'));
+    const before = readFileSync(join(data, 'rollout.json'), 'utf8');
+    expect((await put(write('1'))).status).toBe(0);
+    expect(readFileSync(join(data, 'rollout.json'), 'utf8')).toBe(before);
+    expect(readdirSync(join(data, 'artifacts', 'models', 'price'))).toEqual(['1']);
+  });
+
+  test('keeps a candidate and flags that stand in the document', async () => {
+    await put(write('1'));
+    await put(write('2'));
+    const document = rollout();
+    const candidate = { version: '2', weight: 10, mode: 'canary' as const };
+    writeFileSync(join(data, 'rollout.json'), JSON.stringify({ ...document, models: { price: { ...document.models.price, candidate, flags: { on: true } } } }));
+    await put(write('3'));
+    expect(rollout().models.price).toMatchObject({ stable: '1', candidate, flags: { on: true }, versions: { 3: {} } });
+  });
+
+  test('carries files in folders, and leaves what the manifest does not name', async () => {
+    const folder = write('1');
+    mkdirSync(join(folder, 'parts'));
+    writeFileSync(join(folder, 'parts', 'labels.txt'), 'a\nb\n');
+    writeFileSync(join(folder, 'notes.md'), 'private');
+    const manifest = JSON.parse(readFileSync(join(folder, 'brain-model.json'), 'utf8')) as ModelManifest;
+    const labels = { path: 'parts/labels.txt', digest: 'sha256:9b1a6a2ee1fb1e2c0c6f6d2e3cc34b1e4b4a2b4c8f5d1f0a2d2c6a0d7b0e8f00', bytes: 4 };
+    writeFileSync(join(folder, 'brain-model.json'), JSON.stringify({ ...manifest, files: [...manifest.files, labels] }));
+    await failing(/DIGEST_MISMATCH: file 'parts\/labels.txt' of version 1 of model 'price' has digest sha256:/, 'models', 'put', folder);
+    const actual = /has digest (sha256:[0-9a-f]{64})/.exec((await put(folder)).err)![1];
+    writeFileSync(join(folder, 'brain-model.json'), JSON.stringify({ ...manifest, files: [...manifest.files, { ...labels, digest: actual }] }));
+    expect((await put(folder)).status).toBe(0);
+    const version = join(data, 'artifacts', 'models', 'price', '1');
+    expect(readdirSync(version).sort()).toEqual(['brain-model.json', 'model.onnx', 'parts']);
+    expect(readFileSync(join(version, 'parts', 'labels.txt'), 'utf8')).toBe('a\nb\n');
+  });
+
+  test('fails when the version was put with other bytes', async () => {
+    await put(write('1'));
+    await failing(/VERSION_CONFLICT: version 1 of model 'price' was put before with the manifest sha256:.*give it a new version/, 'models', 'put', write('1', { description: 'other' }));
+    rmSync(join(data, 'artifacts'), { recursive: true });
+    await failing(/VERSION_CONFLICT/, 'models', 'put', write('1', { description: 'other' }));
+  });
+
+  test('fails when there is no manifest, or it is not valid', async () => {
+    await failing(/FILE_NOT_FOUND: .* holds no brain-model.json/, 'models', 'put', work);
+    await failing(/FILE_NOT_FOUND/, 'models', 'put', join(work, 'absent'));
+    await failing(/INVALID_MANIFEST: the model manifest is not valid: \/version must match pattern/, 'models', 'put', write('1', { version: 'v1' }));
+    writeFileSync(join(work, 'model-1', 'brain-model.json'), '{');
+    await failing(/INVALID_MANIFEST: the model manifest is not JSON/, 'models', 'put', join(work, 'model-1'));
+  });
+
+  test.each([
+    ['a model that is not declared', { name: 'cost' }, /UNKNOWN_MODEL: brain 'fleet' declares no model 'cost'; it declares price/],
+    ['a feature that is not declared', { enrichment: { entities: [{ input: 'driver', datatype: 'BYTES' as const }], features: [{ tensor: 'features', keys: ['driver'], groups: [{ group: 'drivers', features: ['trips', 'age'] }] }] } }, /INVALID_MANIFEST: .*feature group 'drivers' has no feature 'age'/],
+    ['a platform that does not run here', { platform: 'tensorrt' as const }, /INVALID_MANIFEST: version 1 of model 'price' is of platform tensorrt, and the embedded runtime runs onnx/],
+    ['a datatype that does not run here', { outputs: [{ name: 'price', datatype: 'FP16' as const, shape: [-1, 1] }] }, /UNSUPPORTED_DATATYPE: tensor 'price' is FP16/],
+  ])('fails when the manifest names %s', async (_, more, message) => {
+    await failing(message, 'models', 'put', write('1', more));
+    expect(readdirSync(data)).not.toContain('rollout.json');
+  });
+
+  test('fails when a file is not what the manifest says, and puts nothing', async () => {
+    const folder = write('1');
+    appendFileSync(join(folder, 'model.onnx'), 'x');
+    await failing(/DIGEST_MISMATCH: file 'model.onnx' of version 1 of model 'price' has \d+ bytes, its manifest says \d+/, 'models', 'put', folder);
+    expect(readdirSync(data)).toEqual(['.gitignore']);
+  });
+
+  test('fails when the rollout document is not valid, rather than replacing it', async () => {
+    await put(write('1'));
+    writeFileSync(join(data, 'rollout.json'), '{}');
+    await failing(/INVALID_ROLLOUT/, 'models', 'put', write('2'));
+    expect(readFileSync(join(data, 'rollout.json'), 'utf8')).toBe('{}');
+  });
+});
+
+describe('imports', () => {
+  const file = (name: string, content: string) => {
+    writeFileSync(join(work, name), content);
+    return join(work, name);
+  };
+
+  test('fail when the group or the index is not declared', async () => {
+    await failing(/UNKNOWN_GROUP: brain 'fleet' declares no feature group 'cars'; it declares drivers/, 'features', 'import', 'cars', file('x.csv', ''));
+    await failing(/UNKNOWN_INDEX: brain 'fleet' declares no vector index 'cars'; it declares places/, 'vectors', 'import', 'cars', file('x.csv', ''));
+  });
+
+  test('name the row and the value that do not fit', async () => {
+    const rows = file('x.csv', 'driver,trips,rating,event_time\nann,1,2,2026-01-01\nbob,two,2,2026-01-01\n');
+    await failing(/^error: INVALID_VALUE: row 2: feature 'trips' must be int32, got 'two'; nothing was imported\n$/, 'features', 'import', 'drivers', rows);
+    const vectors = file('x.jsonl', '{"id":"a","vector":[1],"fare":1}\n');
+    await failing(/^error: INVALID_VALUE: row 1: 'vector' must be a list of 2 finite numbers, got '\[1\]'; nothing was imported\n$/, 'vectors', 'import', 'places', vectors);
+  });
+
+  test('fail when another process imports into the same group, not into another', async () => {
+    mkdirSync(join(data, 'locks'), { recursive: true });
+    writeFileSync(join(data, 'locks', 'features-drivers.lock'), JSON.stringify({ pid: process.pid, id: 'test' }));
+    const rows = file('x.csv', 'driver,trips,rating,event_time\nann,1,2,2026-01-01\n');
+    await failing(new RegExp(`DATA_DIR_BUSY: process ${process.pid} is at work: features-drivers`), 'features', 'import', 'drivers', rows);
+    expect((await command('vectors', 'import', 'places', file('x.jsonl', '{"id":"a","vector":[1,1],"fare":1}\n'))).status).toBe(0);
+  });
+
+  test('of a broken store end with an error, not with a trace', async () => {
+    mkdirSync(data, { recursive: true });
+    writeFileSync(join(data, 'online'), 'a file where a folder belongs');
+    chmodSync(join(data, 'online'), 0o444);
+    await failing(/^error: /, 'features', 'import', 'drivers', file('x.csv', 'driver,trips,rating,event_time\nann,1,2,2026-01-01\n'));
+  });
+});
