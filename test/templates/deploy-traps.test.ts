@@ -1,0 +1,55 @@
+/** One test per trap of the deploy guide that a template can show, named after it, over both examples. */
+import { App, CfnResource, Stack } from 'aws-cdk-lib';
+import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
+import { Brain, BrainEnvironment, EdgeStrategy } from '../../src';
+import { EXAMPLES, removeFolders, templatesOf } from '../support/examples';
+import { Templates } from '../support/templates';
+import { CDK_TRAPS } from './rules/cdk-traps';
+import { CLUSTER_TRAPS } from './rules/cluster-traps';
+import { DATA_TRAPS } from './rules/data-traps';
+import { EDGE_TRAPS } from './rules/edge-traps';
+import { NETWORK_TRAPS } from './rules/network-traps';
+import type { Traps } from './rules/trap';
+
+const TRAPS: Traps = { ...NETWORK_TRAPS, ...EDGE_TRAPS, ...CDK_TRAPS, ...CLUSTER_TRAPS, ...DATA_TRAPS };
+
+afterAll(removeFolders);
+
+describe('the traps themselves', () => {
+  test.each(Object.entries(TRAPS))('"%s" goes red on a template that falls into it', (_name, { rule, mistake }) => {
+    const stack = new Stack(new App(), 'Seeded');
+    for (const [id, { type, properties, ...options }] of Object.entries(mistake)) {
+      const resource = new CfnResource(stack, id, { type, properties });
+      resource.overrideLogicalId(id);
+      for (const [key, value] of Object.entries(options)) resource.addOverride(key, value);
+    }
+
+    expect(rule(Templates.fromStacks(stack)).map(({ message }) => message)).not.toEqual([]);
+  });
+});
+
+describe.each(EXAMPLES)('examples/%s', (example) => {
+  let templates: Templates;
+
+  beforeAll(async () => {
+    templates = await templatesOf(example);
+  }, 120_000);
+
+  test.each(Object.entries(TRAPS))('%s', (_name, { rule }) => {
+    expect(rule(templates)).toEqual([]);
+  });
+});
+
+test('A4 a changed target is deployed: the logical id of the API\'s deployment follows what its methods integrate with', () => {
+  const deploymentWith = (hostName: string) => {
+    const stack = new Stack(new App(), 'Stack', { env: { region: 'eu-central-1' } });
+    const certificate = Certificate.fromCertificateArn(stack, 'Certificate', 'arn:aws:acm:eu-central-1:123456789012:certificate/0');
+    const jwt = { issuer: 'https://login.example.com', audience: 'brain', scopes: ['brain/infer'] };
+    new Brain(stack, 'Brain', { environment: BrainEnvironment.dev(), edge: EdgeStrategy.apiGateway({ jwt, backend: { certificate, hostName } }) });
+    return Templates.fromStacks(stack).ofType('AWS::ApiGateway::Deployment').map(({ id }) => id);
+  };
+
+  expect(deploymentWith('a.example.com')).toHaveLength(1);
+  expect(deploymentWith('a.example.com')).toEqual(deploymentWith('a.example.com'));
+  expect(deploymentWith('a.example.com')).not.toEqual(deploymentWith('b.example.com'));
+}, 60_000);
