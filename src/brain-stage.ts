@@ -1,4 +1,4 @@
-import { Stack, Stage, StageProps } from 'aws-cdk-lib';
+import { CrossStackReferences, ReferenceStrength, Stack, Stage, StageProps } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
 import { BrainProps } from './brain';
 import { DataPlane, FoundationPlane, OperationsPlane, ServingPlane } from './planes';
@@ -15,15 +15,21 @@ export interface BrainStageProps extends StageProps, BrainProps {}
  * else stands in its stack would roll back with it.
  */
 export class BrainStage extends Stage {
+  /** Network, keys and identities. */
   readonly foundation: FoundationPlane;
+  /** Artifacts, features, vectors and the rollout document. */
   readonly data: DataPlane;
+  /** Cluster, model runtime, inference service and edge. */
   readonly serving: ServingPlane;
+  /** What watches the brain. */
   readonly operations: OperationsPlane;
 
   constructor(scope: Construct, id: string, props: BrainStageProps) {
     super(scope, id, props);
     const { environment, models = [], featureGroups = [], vectorIndexes = [] } = props;
     const name = brainNameOf(this, id);
+    // decided here and not by a feature flag of the app: a plane cannot lose what a later one still uses
+    CrossStackReferences.of(this).consume(ReferenceStrength.STRONG);
     const stack = (plane: string) => new Stack(this, plane, { terminationProtection: environment.deletionProtection });
 
     this.foundation = new FoundationPlane(stack('Foundation'), 'Plane', { environment, network: props.network });

@@ -16,8 +16,11 @@ const PINNED: { [kubernetes: string]: { [addOn: string]: string } } = {
   },
 };
 
+/** Properties of {@link AddOns}. */
 export interface AddOnsProps {
+  /** The cluster that it belongs to. */
   readonly cluster: Cluster;
+  /** Kubernetes version of the cluster: each add-on is pinned for it. */
   readonly version: KubernetesVersion;
   /** Versions by add-on name, for what this package does not pin. @default - pinned for Kubernetes 1.35, else the default of EKS */
   readonly versions?: { [addOn: string]: string };

@@ -49,9 +49,12 @@ export interface BrainClusterOptions {
   readonly serviceCidr?: string;
 }
 
+/** Properties of {@link BrainCluster}. */
 export interface BrainClusterProps {
+  /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;
 
+  /** The network that it stands in. */
   readonly network: IBrainNetwork;
 
   /** Encrypts Kubernetes secrets and the volumes of GPU nodes. */
@@ -63,7 +66,7 @@ export interface BrainClusterProps {
   /** The brain's name: the first part of the cluster's, and a folder of the cloud assembly. */
   readonly name: string;
 
-  /** @default - as each option says */
+  /** Kubernetes version, accelerator, administrators. @default - as each option says */
   readonly options?: BrainClusterOptions;
 
   /** What creates the service-linked role of EC2 Auto Scaling. @default - the role exists in the account */
@@ -72,8 +75,11 @@ export interface BrainClusterProps {
 
 /** Which pods get a role. */
 export interface PodIdentity {
+  /** Namespace of the pods. */
   readonly namespace: string;
+  /** Service account of the pods. */
   readonly serviceAccount: string;
+  /** The role that they get. */
   readonly role: IRole;
 }
 
@@ -156,6 +162,8 @@ export class BrainCluster extends Construct {
       compute: { nodePools: ['system', 'general-purpose'], nodeRole: this.nodeRole },
       // Replaced clusters follow from changing this later: decided once, and nobody becomes administrator by having deployed.
       bootstrapClusterCreatorAdminPermissions: false,
+      // Auto Mode brings its own; beside managed node groups the add-ons are `AWS::EKS::Addon`.
+      bootstrapSelfManagedAddons: false,
       secretsEncryptionKey: encryptionKey,
       clusterLogging: [
         ClusterLoggingTypes.API, ClusterLoggingTypes.AUDIT, ClusterLoggingTypes.AUTHENTICATOR,

@@ -6,9 +6,13 @@ import { Construct } from 'constructs';
 import { Accelerator } from './accelerator';
 import { fail } from '../private/fail';
 
+/** Properties of {@link GpuNodeGroups}. */
 export interface GpuNodeGroupsProps {
+  /** The cluster that it belongs to. */
   readonly cluster: Cluster;
+  /** Kubernetes version of the nodes: that of the cluster. */
   readonly version: KubernetesVersion;
+  /** What the nodes are equipped with. */
   readonly accelerator: Accelerator;
   /** One private subnet per AZ. */
   readonly subnets: ISubnet[];

@@ -49,7 +49,7 @@ export interface ApiGatewayEdgeProps {
    */
   readonly backend?: EdgeBackend;
 
-  /** @default - 30,000 requests per IP address in five minutes */
+  /** Rates and own rules of the web application firewall. @default - 30,000 requests per IP address in five minutes */
   readonly firewall?: EdgeFirewall;
 
   /**
@@ -64,8 +64,11 @@ export interface ApiGatewayEdgeProps {
   readonly ownAccountLogRole?: boolean;
 }
 
+/** Properties of {@link BrainEdge}. */
 export interface BrainEdgeProps extends ApiGatewayEdgeProps {
+  /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;
+  /** The network that it stands in. */
   readonly network: IBrainNetwork;
   /** Registers the pods with the load balancer. */
   readonly cluster: BrainCluster;
@@ -83,8 +86,11 @@ export interface BrainEdgeProps extends ApiGatewayEdgeProps {
  */
 export class BrainEdge extends Construct implements IBrainEdge {
   readonly endpoint: string;
+  /** The REST API. */
   readonly api: CfnRestApi;
+  /** Its only stage. */
   readonly stage: CfnStage;
+  /** The web application firewall in front of it. */
   readonly webAcl: CfnWebACL;
   /** Internal: nobody but the VPC link reaches it. */
   readonly loadBalancer: CfnLoadBalancer;

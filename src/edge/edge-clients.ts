@@ -22,14 +22,15 @@ export class EdgeQuotaPeriod {
 export interface EdgeQuota {
   /** Requests per period; an integer of at least 1. */
   readonly requests: number;
+  /** The period that the quota is counted in. */
   readonly period: EdgeQuotaPeriod;
 }
 
 /** What a client may use. */
 export interface EdgeLimits {
-  /** @default - 100 requests per second with a burst of 200, or the throttle of the whole edge where that is lower */
+  /** Requests in a second. @default - 100 requests per second with a burst of 200, or the throttle of the whole edge where that is lower */
   readonly throttle?: EdgeThrottle;
-  /** @default - no quota */
+  /** Requests in a period. @default - no quota */
   readonly quota?: EdgeQuota;
 }
 

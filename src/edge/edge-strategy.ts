@@ -8,9 +8,13 @@ import { IBrainNetwork } from '../network';
 
 /** What a strategy is bound to. */
 export interface EdgeContext {
+  /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;
+  /** The network that it stands in. */
   readonly network: IBrainNetwork;
+  /** The cluster whose pods stand behind the edge. */
   readonly cluster: BrainCluster;
+  /** The service that it leads to. */
   readonly service: InferenceService;
   /** Encrypts log groups. */
   readonly logsKey: IKey;

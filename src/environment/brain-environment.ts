@@ -79,13 +79,21 @@ export class BrainEnvironment {
     dataNodeType: 'r7g.large.search', dataNodes: 3, masterNodeType: 'm7g.large.search', standby: true, volumeSizeGiB: 100,
   };
 
+  /** What happens to data when a stack is deleted. */
   readonly removalPolicy: RemovalPolicy;
+  /** Deletion protection of tables, cluster and load balancer. */
   readonly deletionProtection: boolean;
+  /** Number of NAT gateways, 1 to 3. */
   readonly natGateways: number;
+  /** Whether AWS services are reached through interface endpoints. */
   readonly privateEndpoints: boolean;
+  /** Retention of every log group. */
   readonly logRetention: RetentionDays;
+  /** Capacity of the vector store's domain. */
   readonly vectorCapacity: VectorCapacity;
+  /** Replicas of the inference service and of each runtime pool. */
   readonly replicas: number;
+  /** Whether images from outside of the account's own registry are allowed. */
   readonly foreignImages: boolean;
 
   private constructor(readonly name: string, props: BrainEnvironmentProps) {

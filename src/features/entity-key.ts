@@ -13,6 +13,7 @@ export class EntityKey {
     return new EntityKey({ name: requireColumn('an entity key', name), dtype: 'int64' });
   }
 
+  /** Name of the key's column. */
   readonly name: string;
 
   private constructor(private readonly schema: EntityKeySchema) {

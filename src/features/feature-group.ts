@@ -6,6 +6,7 @@ import { requireSeconds, requireText } from '../private/declarations';
 import { fail } from '../private/fail';
 import { requireName, requireUnique } from '../private/names';
 
+/** Properties of {@link FeatureGroup}. */
 export interface FeatureGroupProps {
   /** The team that answers for these features. */
   readonly owner: string;
@@ -36,9 +37,13 @@ export class FeatureGroup {
     return new FeatureGroup(name, props);
   }
 
+  /** Its name, unique in the brain. */
   readonly name: string;
+  /** Rows of another version are never read. */
   readonly version: number;
+  /** What names an entity, in order. */
   readonly entityKeys: EntityKey[];
+  /** Its features, in order. */
   readonly features: Feature[];
 
   private readonly schema: FeatureGroupSchema;

@@ -19,6 +19,7 @@ export interface IFeatureStore extends IConstruct {
   connectWriter(workload: IWorkload): void;
 }
 
+/** Properties of {@link FeatureStore}. */
 export interface FeatureStoreProps {
   /** Decides deletion protection and the removal policy. */
   readonly environment: BrainEnvironment;

@@ -16,16 +16,19 @@ export interface FeatureOptions {
   readonly pii?: PiiClass;
 }
 
+/** Options of a truth value. */
 export interface BoolFeatureOptions extends FeatureOptions {
   /** What an absent value is taken for. @default - none: a request that needs an absent value fails */
   readonly defaultValue?: boolean;
 }
 
+/** Options of a number. */
 export interface NumberFeatureOptions extends FeatureOptions {
   /** What an absent value is taken for; it must fit the type of the feature. @default - none: a request that needs an absent value fails */
   readonly defaultValue?: number;
 }
 
+/** Options of a text. */
 export interface StringFeatureOptions extends FeatureOptions {
   /** What an absent value is taken for; at most 1024 characters, may be empty. @default - none: a request that needs an absent value fails */
   readonly defaultValue?: string;
@@ -69,6 +72,7 @@ export class Feature {
     return new Feature(name, 'string', options, options.defaultValue);
   }
 
+  /** Name of the feature's column. */
   readonly name: string;
 
   private readonly schema: FeatureSchema;

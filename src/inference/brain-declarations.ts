@@ -31,17 +31,19 @@ export interface BrainDeclarations {
   /** The models that the brain may serve. @default - none */
   readonly models?: Model[];
 
-  /** @default - none */
+  /** The feature groups that the brain declares. @default - none */
   readonly featureGroups?: FeatureGroup[];
 
-  /** @default - none */
+  /** The vector indexes that the brain declares. @default - none */
   readonly vectorIndexes?: VectorIndex[];
 
-  /** @default - as each limit says */
+  /** Bounds that the inference service enforces. @default - as each limit says */
   readonly limits?: InferenceLimits;
 }
 
+/** Properties of {@link BrainConfigurationFile}. */
 export interface BrainConfigurationFileProps {
+  /** What the file says. */
   readonly declarations: BrainDeclarations;
 }
 

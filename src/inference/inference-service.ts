@@ -21,9 +21,12 @@ import { IWorkload } from '../security/workload';
 /** Kubernetes name of the deployment, the service and what belongs to them. */
 const NAME = 'inference-service';
 
+/** Properties of {@link InferenceService}. */
 export interface InferenceServiceProps {
+  /** The cluster that it belongs to. */
   readonly cluster: BrainCluster;
 
+  /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;
 
   /** The role of the service's pods: it trusts EKS Pod Identity. */
@@ -32,10 +35,10 @@ export interface InferenceServiceProps {
   /** What the brain declares: mounted into the pods as `brain.json`. */
   readonly declarations: BrainDeclarations;
 
-  /** @default ContainerImage.fromBundle('inference-service') */
+  /** Image of its pods. @default ContainerImage.fromBundle('inference-service') */
   readonly image?: ContainerImage;
 
-  /** @default - no runtime: every infer request answers `MODEL_NOT_READY` */
+  /** What runs the models. @default - no runtime: every infer request answers `MODEL_NOT_READY` */
   readonly runtime?: IModelRuntime;
 }
 

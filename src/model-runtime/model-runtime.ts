@@ -15,7 +15,9 @@ export interface IModelRuntime extends IConstruct {
 
 /** What a runtime is bound to. */
 export interface ModelRuntimeContext {
+  /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;
+  /** The cluster that it belongs to. */
   readonly cluster: BrainCluster;
 }
 

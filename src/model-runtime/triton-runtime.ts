@@ -50,8 +50,11 @@ export interface TritonProps {
   readonly gpus?: number;
 }
 
+/** Properties of {@link TritonRuntime}. */
 export interface TritonRuntimeProps extends TritonProps {
+  /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;
+  /** The cluster that it belongs to. */
   readonly cluster: BrainCluster;
 }
 

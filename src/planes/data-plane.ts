@@ -6,6 +6,7 @@ import { RolloutConfiguration } from '../release';
 import { ArtifactStore } from '../storage';
 import { VectorIndex, VectorStore } from '../vectors';
 
+/** Properties of {@link DataPlane}. */
 export interface DataPlaneProps {
   /** Decides capacity and removal policies. */
   readonly environment: BrainEnvironment;

@@ -4,6 +4,7 @@ import { BrainNetwork, BrainNetworkOptions, IBrainNetwork } from '../network';
 import { fail } from '../private/fail';
 import { BrainKeys, ServiceLinkedRoles, WorkloadRoles } from '../security';
 
+/** Properties of {@link FoundationPlane}. */
 export interface FoundationPlaneProps {
   /** Decides NAT gateways, endpoints and log retention. */
   readonly environment: BrainEnvironment;
@@ -14,9 +15,13 @@ export interface FoundationPlaneProps {
 
 /** What everything else stands on: network, keys and identities. It refers to no other plane. */
 export class FoundationPlane extends Construct {
+  /** Where everything runs. */
   readonly network: IBrainNetwork;
+  /** The brain's keys. */
   readonly keys: BrainKeys;
+  /** The identities of the workloads. */
   readonly roles: WorkloadRoles;
+  /** Roles that AWS services need in the account. */
   readonly serviceLinkedRoles: ServiceLinkedRoles;
 
   constructor(scope: Construct, id: string, props: FoundationPlaneProps) {

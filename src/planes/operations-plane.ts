@@ -5,7 +5,9 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { FoundationPlane } from './foundation-plane';
 
+/** Properties of {@link OperationsPlane}. */
 export interface OperationsPlaneProps {
+  /** Network, keys and identities. */
   readonly foundation: FoundationPlane;
 }
 

@@ -10,23 +10,30 @@ import { IModelRuntime, ModelRuntime } from '../model-runtime';
 import { Model } from '../registry';
 import { VectorIndex } from '../vectors';
 
+/** Properties of {@link ServingPlane}. */
 export interface ServingPlaneProps {
+  /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;
 
+  /** Network, keys and identities. */
   readonly foundation: FoundationPlane;
 
+  /** Artifacts, features, vectors and the rollout document. */
   readonly data: DataPlane;
 
   /** The brain's name. */
   readonly name: string;
 
+  /** The models that the brain may serve. */
   readonly models: Model[];
 
+  /** The feature groups that the brain declares. */
   readonly featureGroups: FeatureGroup[];
 
+  /** The vector indexes that the brain declares. */
   readonly vectorIndexes: VectorIndex[];
 
-  /** @default - as each option says */
+  /** Kubernetes version, accelerator, administrators. @default - as each option says */
   readonly cluster?: BrainClusterOptions;
 
   /** What runs the models. @default - no runtime: every infer request answers `MODEL_NOT_READY` */
@@ -38,12 +45,16 @@ export interface ServingPlaneProps {
 
 /** Cluster, model runtime, inference service and edge: what answers requests. */
 export class ServingPlane extends Construct {
+  /** The cluster. */
   readonly cluster: BrainCluster;
 
+  /** What runs the models. */
   readonly runtime?: IModelRuntime;
 
+  /** The inference service. */
   readonly inference: InferenceService;
 
+  /** How callers outside of the VPC reach it. */
   readonly edge?: IBrainEdge;
 
   constructor(scope: Construct, id: string, props: ServingPlaneProps) {

@@ -2,6 +2,7 @@ import { ModelDeclaration } from '../contract';
 import { requireText } from '../private/declarations';
 import { requireName } from '../private/names';
 
+/** Properties of {@link Model}. */
 export interface ModelProps {
   /** The team that answers for this model. */
   readonly owner: string;
@@ -25,6 +26,7 @@ export class Model {
     return new Model(name, props);
   }
 
+  /** Its name, as it stands in URLs. */
   readonly name: string;
 
   private readonly declaration: ModelDeclaration;

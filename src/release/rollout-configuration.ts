@@ -9,6 +9,7 @@ import { HandlerResource } from '../private/custom-resource-handler';
 import { requireName } from '../private/names';
 import { IWorkload } from '../security/workload';
 
+/** Properties of {@link RolloutConfiguration}. */
 export interface RolloutConfigurationProps {
   /** Names the AppConfig environment. */
   readonly environment: BrainEnvironment;

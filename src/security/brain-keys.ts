@@ -4,6 +4,7 @@ import { Key } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
 
+/** Properties of {@link BrainKeys}. */
 export interface BrainKeysProps {
   /** Stands in the descriptions of the keys. What is encrypted is gone with its key, so that the keys themselves are retained in every environment. */
   readonly environment: BrainEnvironment;

@@ -6,6 +6,7 @@ import { ServiceLinkedRoleName } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { HandlerResource } from '../private/custom-resource-handler';
 
+/** Properties of {@link ServiceLinkedRoles}. */
 export interface ServiceLinkedRolesProps {
   /** Decides how long the handler's log is kept. */
   readonly environment: BrainEnvironment;

@@ -9,6 +9,7 @@ import { IWorkload } from '../security/workload';
 
 /** Where the artifacts of released models are, and the last good rollout document beside them. */
 export interface IArtifactStore extends IConstruct {
+  /** The bucket that holds the artifacts. */
   readonly bucket: IBucket;
 
   /** Lets a workload read artifacts, and tells it the bucket. */
@@ -18,6 +19,7 @@ export interface IArtifactStore extends IConstruct {
   connectWriter(workload: IWorkload): void;
 }
 
+/** Properties of {@link ArtifactStore}. */
 export interface ArtifactStoreProps {
   /** Decides the removal policy. */
   readonly environment: BrainEnvironment;

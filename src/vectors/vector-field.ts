@@ -24,6 +24,7 @@ export class VectorField {
     return new VectorField(name, 'boolean');
   }
 
+  /** Name of the field. */
   readonly name: string;
 
   private readonly schema: VectorFieldSchema;

@@ -16,6 +16,7 @@ export interface HnswParameters {
   readonly efSearch?: number;
 }
 
+/** Properties of {@link VectorIndex}. */
 export interface VectorIndexProps {
   /** Number of elements of each vector, 1 to 16000. */
   readonly dimension: number;
@@ -55,7 +56,9 @@ export class VectorIndex {
     return new VectorIndex(name, props);
   }
 
+  /** Its name, unique in the brain. */
   readonly name: string;
+  /** Length of its vectors. */
   readonly dimension: number;
 
   private readonly schema: VectorIndexSchema;

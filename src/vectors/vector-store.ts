@@ -25,6 +25,7 @@ export interface IVectorStore extends IConstruct {
   connectSearcher(workload: IWorkload, source?: ISecurityGroup): void;
 }
 
+/** Properties of {@link VectorStore}. */
 export interface VectorStoreProps {
   /** Decides capacity, log retention and the removal policy. */
   readonly environment: BrainEnvironment;
