@@ -9,7 +9,7 @@ import type * as Lmdb from 'lmdb';
 import { messageOf, reject, systemCode } from './local-errors';
 
 /** Versions that the tests of this release ran with. */
-const RANGES = { 'lmdb': '^3.5.6', '@duckdb/node-api': '^1.5.6-r.1', 'onnxruntime-node': '^1.30.0' } as const;
+const RANGES = { 'lmdb': '^3.5.6', '@duckdb/node-api': '^1.5.5-r.5', 'onnxruntime-node': '^1.30.0' } as const;
 export type NativePart = keyof typeof RANGES;
 
 /** A module of ONNX Runtime that a worker thread can load. */
