@@ -212,7 +212,7 @@ describe('native parts', () => {
     expect(nowhere.onnx()).toEqual([]);
     expect(() => nowhere.require(['lmdb', '@duckdb/node-api', 'onnxruntime-node'])).toThrow(
       'NATIVE_MISSING: the embedded brain needs lmdb, @duckdb/node-api, onnxruntime-node; install with\n\n'
-      + '  npm install --save-dev --ignore-scripts lmdb@^3.5.6 @duckdb/node-api@^1.5.6-r.1 onnxruntime-node@^1.30.0\n',
+      + '  npm install --save-dev --ignore-scripts lmdb@^3.5.6 @duckdb/node-api@^1.5.5-r.5 onnxruntime-node@^1.30.0\n',
     );
     expect(() => nowhere.duckdb()).toThrow(installCommand(['@duckdb/node-api']));
   });
