@@ -85,6 +85,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     jestConfig: {
       testMatch: ['<rootDir>/test/**/*.test.ts'],
       testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/conformance/'],
+      modulePathIgnorePatterns: ['<rootDir>/.tmp/', '<rootDir>/dist/', '/cdk.out/'],
       transform: { '^.+\\.[cm]?ts$': new javascript.Transform('@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript', decorators: true } } }) },
       moduleNameMapper: { '^thalos-brain$': '<rootDir>/src/index.ts' },
       globalSetup: '<rootDir>/test/support/global-setup.ts',

@@ -29,15 +29,19 @@ export const JAVA: Tool = { command: 'java', version: ['-version'], least: 17, r
 export const PYTHON: Tool = { command: 'python3', version: ['--version'], least: 3, remedy: 'install Python 3.10 or newer with venv' };
 export const GO: Tool = { command: 'go', version: ['version'], least: 1, remedy: 'install Go 1.22 or newer' };
 
-/**
- * The parts by name. The servers are still to be connected: a part without tests says so and passes nothing off as proven.
- */
-export const PARTS: { readonly [name: string]: Part } = {};
+/** The parts by name. */
+export const PARTS: { readonly [name: string]: Part } = {
+  oip: {
+    proves: 'the inference protocol, by a client that others wrote (tritonclient)',
+    needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 1 },
+    tests: ['oip/stock-client.test.ts'],
+  },
+};
 
 /** Servers that the design wants to meet, and what each will need: what `doctor` looks for. */
 export const PLANNED: { readonly [name: string]: Omit<Part, 'tests'> } = {
   dynamodb: { proves: 'conditional writes and TTL of the online store, on DynamoDB Local', needs: { tools: [NODE, JAVA], memoryGiB: 1, diskGiB: 1 } },
   opensearch: { proves: 'index mappings, k-NN scores and roles, on OpenSearch', needs: { tools: [NODE, JAVA], memoryGiB: 3, diskGiB: 3 } },
-  oip: { proves: 'the inference protocol towards a server that others wrote, and from clients that others wrote', needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 3 } },
+  triton: { proves: 'the inference protocol towards a runtime that others wrote, on Triton', needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 3 } },
   kubernetes: { proves: 'manifests on a real API server and scheduler with three simulated zones', needs: { tools: [NODE, GO], memoryGiB: 2, diskGiB: 2 } },
 };
