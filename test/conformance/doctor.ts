@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { statfsSync } from 'node:fs';
 import { totalmem } from 'node:os';
+import { stripVTControlCharacters } from 'node:util';
 import type { Needs, Tool } from './parts';
 
 const GIB = 2 ** 30;
@@ -21,7 +22,7 @@ export function thisMachine(directory: string): Machine {
     diskGiB: (bavail * bsize) / GIB,
     version: ({ command, version }) => {
       const { status, stdout, stderr } = spawnSync(command, version, { encoding: 'utf8' });
-      const match = status === 0 ? /(\d+)(\.\d+)*/.exec(`${stdout}${stderr}`) : null;
+      const match = status === 0 ? /(\d+)(\.\d+)*/.exec(stripVTControlCharacters(`${stdout}${stderr}`)) : null;
       return match ? Number(match[1]) : undefined;
     },
   };

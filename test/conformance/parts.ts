@@ -26,6 +26,7 @@ export interface Tool {
 
 export const NODE: Tool = { command: 'node', version: ['--version'], least: 20, remedy: 'install Node 20 or newer' };
 export const JAVA: Tool = { command: 'java', version: ['-version'], least: 17, remedy: 'install a JDK 17 or newer (apt-get install openjdk-17-jre-headless)' };
+export const MAVEN: Tool = { command: 'mvn', version: ['--version'], least: 3, remedy: 'install Maven 3.8 or newer (apt-get install maven)' };
 export const PYTHON: Tool = { command: 'python3', version: ['--version'], least: 3, remedy: 'install Python 3.10 or newer with venv' };
 export const GO: Tool = { command: 'go', version: ['version'], least: 1, remedy: 'install Go 1.22 or newer' };
 
@@ -36,12 +37,16 @@ export const PARTS: { readonly [name: string]: Part } = {
     needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 1 },
     tests: ['oip/stock-client.test.ts'],
   },
+  features: {
+    proves: 'conditional writes, batch reads and races of the online store, on DynamoDB Local',
+    needs: { tools: [NODE, JAVA, MAVEN], memoryGiB: 1, diskGiB: 1 },
+    tests: ['features/online-store.test.ts'],
+  },
 };
 
 /** Servers that the design wants to meet, and what each will need: what `doctor` looks for. */
 export const PLANNED: { readonly [name: string]: Omit<Part, 'tests'> } = {
-  dynamodb: { proves: 'conditional writes and TTL of the online store, on DynamoDB Local', needs: { tools: [NODE, JAVA], memoryGiB: 1, diskGiB: 1 } },
-  opensearch: { proves: 'index mappings, k-NN scores and roles, on OpenSearch', needs: { tools: [NODE, JAVA], memoryGiB: 3, diskGiB: 3 } },
+  vectors: { proves: 'index mappings, k-NN scores and roles, on OpenSearch', needs: { tools: [NODE, JAVA], memoryGiB: 3, diskGiB: 3 } },
   triton: { proves: 'the inference protocol towards a runtime that others wrote, on Triton', needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 3 } },
-  kubernetes: { proves: 'manifests on a real API server and scheduler with three simulated zones', needs: { tools: [NODE, GO], memoryGiB: 2, diskGiB: 2 } },
+  k8s: { proves: 'manifests on a real API server and scheduler with three simulated zones', needs: { tools: [NODE, GO], memoryGiB: 2, diskGiB: 2 } },
 };
