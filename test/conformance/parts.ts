@@ -42,11 +42,15 @@ export const PARTS: { readonly [name: string]: Part } = {
     needs: { tools: [NODE, JAVA, MAVEN], memoryGiB: 1, diskGiB: 1 },
     tests: ['features/online-store.test.ts'],
   },
+  triton: {
+    proves: 'the start script of our Triton pods and the runtime adapter, on the real server (CPU, Python backend)',
+    needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 3 },
+    tests: ['triton/triton-runtime.test.ts'],
+  },
 };
 
 /** Servers that the design wants to meet, and what each will need: what `doctor` looks for. */
 export const PLANNED: { readonly [name: string]: Omit<Part, 'tests'> } = {
   vectors: { proves: 'index mappings, k-NN scores and roles, on OpenSearch', needs: { tools: [NODE, JAVA], memoryGiB: 3, diskGiB: 3 } },
-  triton: { proves: 'the inference protocol towards a runtime that others wrote, on Triton', needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 3 } },
   k8s: { proves: 'manifests on a real API server and scheduler with three simulated zones', needs: { tools: [NODE, GO], memoryGiB: 2, diskGiB: 2 } },
 };

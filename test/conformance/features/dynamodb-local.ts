@@ -1,10 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { DynamoDBClient, ListTablesCommand } from '@aws-sdk/client-dynamodb';
 import { cached } from '../cache';
+import { freePort } from '../free-port';
 
 const POM = join(__dirname, 'pom.xml');
 
@@ -52,12 +52,4 @@ export class DynamoDbLocal {
     }
     throw new Error(`DynamoDB Local ended with ${this.server.exitCode} before it answered`);
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as { port: number };
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
 }
