@@ -20,7 +20,14 @@ export interface Floor {
   readonly untyped: number;
 }
 
-export function floorOf(template: Json, stackName: string, assets: readonly string[] = []): Floor {
+/** What a floor stages: folders and files, by their paths. */
+export interface Assets {
+  readonly files: readonly string[];
+  /** Folders with a Dockerfile. */
+  readonly images: readonly string[];
+}
+
+export function floorOf(template: Json, stackName: string, { files, images }: Assets = { files: [], images: [] }): Floor {
   const entries = Object.entries<Json>(template.Resources);
   const modules = new Set<string>();
   let untyped = 0;
@@ -42,7 +49,8 @@ export function floorOf(template: Json, stackName: string, assets: readonly stri
   const source = [
     '\'use strict\';',
     'const cdk = require(\'aws-cdk-lib\');',
-    ...assets.length > 0 ? ['const { Asset } = require(\'aws-cdk-lib/aws-s3-assets\');'] : [],
+    ...files.length > 0 ? ['const { Asset } = require(\'aws-cdk-lib/aws-s3-assets\');'] : [],
+    ...images.length > 0 ? ['const { DockerImageAsset } = require(\'aws-cdk-lib/aws-ecr-assets\');'] : [],
     ...[...modules].sort().map((module) => `const ${variable(module)} = require(${JSON.stringify(module)});`),
     'exports.createApp = (props) => {',
     '  const app = new cdk.App(props);',
@@ -50,7 +58,8 @@ export function floorOf(template: Json, stackName: string, assets: readonly stri
     '  const r = {};',
     ...lines,
     ...attributes,
-    ...assets.map((path, index) => `  new Asset(stack, 'Asset${index}', { path: ${JSON.stringify(path)} });`),
+    ...files.map((path, index) => `  new Asset(stack, 'Asset${index}', { path: ${JSON.stringify(path)} });`),
+    ...images.map((path, index) => `  new DockerImageAsset(stack, 'Image${index}', { directory: ${JSON.stringify(path)} });`),
     '  return app;',
     '};',
     '',

@@ -6,14 +6,14 @@
  * has them), run by the same Node with aws-cdk-lib from node_modules, CDK's validation off, no analytics, into an empty folder. Runs
  * alternate, after one of each that is not counted.
  *
- * The first floor has no assets to hash and to copy (layers of 40 MB among them) and no manifests to build: all of that counts against
- * the library. The second stages the same assets, without which its template could not be deployed.
+ * The first floor has no assets to hash and to copy (62 MB, nearly all of it the two layers of CDK's kubectl handler) and no manifests to
+ * build: all of that counts against the library. The second stages the same assets, without which its template could not be deployed.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { floorOf, sameJson } from './floor';
+import { type Assets, floorOf, sameJson } from './floor';
 import { median, type Measure } from './measure';
 
 const ROOT = join(__dirname, '..');
@@ -93,10 +93,16 @@ async function transpile(work: string): Promise<string> {
 function writeFloors(work: string, runner: string, ours: string): { apps: { floor: string; floorWithAssets: string }; note: string } {
   const outdir = mkdtempSync(join(work, 'out-'));
   const wanted = resourcesOf(runner, ours, outdir);
-  const { files } = JSON.parse(readFileSync(join(outdir, `${STACK}.assets.json`), 'utf8')) as { files: { [hash: string]: { source: { path: string } } } };
-  const assets = Object.values(files).map(({ source }) => source.path).filter((path) => !path.endsWith('.template.json')).map((path) => join(outdir, path));
+  interface Staged {
+    readonly files: { [hash: string]: { source: { path: string } } };
+    readonly dockerImages: { [hash: string]: { source: { directory: string } } };
+  }
+  const staged: Staged = JSON.parse(readFileSync(join(outdir, `${STACK}.assets.json`), 'utf8'));
+  const files = Object.values(staged.files).map(({ source }) => source.path).filter((path) => !path.endsWith('.template.json'));
+  const images = Object.values(staged.dockerImages).map(({ source }) => source.directory);
+  const assets: Assets = { files: files.map((path) => join(outdir, path)), images: images.map((path) => join(outdir, path)) };
 
-  const write = (name: string, withAssets: readonly string[]) => {
+  const write = (name: string, withAssets?: Assets) => {
     const floor = floorOf({ Resources: wanted }, STACK, withAssets);
     const app = join(work, name);
     writeFileSync(app, floor.source);
@@ -105,7 +111,7 @@ function writeFloors(work: string, runner: string, ours: string): { apps: { floo
     if (different.length > 0) throw new Error(`the floor is not the same: ${different.join(', ')}`);
     return { app, floor };
   };
-  const { app, floor } = write('floor.js', []);
+  const { app, floor } = write('floor.js');
   return {
     apps: { floor: app, floorWithAssets: write('floor-with-assets.js', assets).app },
     note: `${floor.resources} equal resources in one flat stack, ${floor.untyped} of them CfnResource for want of an L1`,

@@ -7,7 +7,6 @@ import { IRole, ManagedPolicy, Policy, PolicyStatement, Role, ServicePrincipal }
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { App, Chart, Yaml } from 'cdk8s';
-import { k8s } from 'cdk8s-plus-28';
 import { Construct, IConstruct, IDependable } from 'constructs';
 import { Accelerator } from './accelerator';
 import { AddOns } from './add-ons';
@@ -17,6 +16,7 @@ import { BrainEnvironment } from '../environment';
 import { IBrainNetwork } from '../network';
 import { withPlaceholders, writeToAssembly } from '../private/assembly-file';
 import { fail } from '../private/fail';
+import { k8s } from '../private/k8s';
 import { requireName, requireUnique } from '../private/names';
 
 /** Every object of a manifest carries its name here, so that an update removes what the manifest no longer holds. */
@@ -208,7 +208,9 @@ export class BrainCluster extends Construct {
    */
   addManifests(name: string, chart: Chart): KubernetesManifest {
     requireName(this, 'the manifest name', name);
-    const objects = () => this.labelled(name, chart);
+    let rendered: any[] | undefined;
+    // Once, when first asked for at synth: what is validated and what reviewers read is what is applied.
+    const objects = () => rendered ??= this.labelled(name, chart);
     const manifest = new KubernetesManifest(this.manifests, pascalCase(name), {
       cluster: this.cluster,
       // Rendered at synth: bindings arrive after the chart was made. The labels for pruning are ours, because CDK's need the objects now.

@@ -1,6 +1,6 @@
 import { Duration, Size } from 'aws-cdk-lib';
 import { ApiObject, Chart, JsonPatch } from 'cdk8s';
-import { k8s } from 'cdk8s-plus-28';
+import { k8s } from '../private/k8s';
 
 /** What every pod of the brain has in common: Pod Security `restricted`, a spread over zones, an orderly end. */
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { Lazy, Names, Stack } from 'aws-cdk-lib';
+import { IResolveContext, Lazy, Names, Stack } from 'aws-cdk-lib';
 import { CfnAuthorizer, CfnDeployment, CfnGatewayResponse, CfnMethod, CfnMethodProps, CfnResource, CfnRestApi, CfnStage } from 'aws-cdk-lib/aws-apigateway';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
@@ -180,8 +180,10 @@ export class PublicStage extends Construct {
 
     const baked = { parts: parts.map((part) => part.baked), backend: props.backend.baked, api: API_SETTINGS };
     const plainId = Stack.of(this).getLogicalId(deployment);
+    const digest = (context: IResolveContext) => createHash('sha256').update(JSON.stringify(context.resolve(baked))).digest('hex').slice(0, 16);
     deployment.overrideLogicalId(Lazy.uncachedString({
-      produce: (context) => plainId + createHash('sha256').update(JSON.stringify(context.resolve(baked))).digest('hex').slice(0, 16),
+      // While CDK still looks for references nobody reads the id, and what it bakes in has been looked at where it stands.
+      produce: (context) => (context.preparing ? plainId : plainId + digest(context)),
     }));
     return deployment;
   }

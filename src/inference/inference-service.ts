@@ -4,7 +4,6 @@ import { Duration, Stack } from 'aws-cdk-lib';
 import { KubernetesManifest } from 'aws-cdk-lib/aws-eks-v2';
 import { IRole } from 'aws-cdk-lib/aws-iam';
 import { App, Chart, Lazy } from 'cdk8s';
-import { k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import { BrainConfigurationFile, BrainDeclarations } from './brain-declarations';
 import { BrainCluster, ContainerImage } from '../cluster';
@@ -16,6 +15,7 @@ import { Binding, Namespace, Paths, Port, ServiceAccount } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { IModelRuntime } from '../model-runtime';
 import { fail } from '../private/fail';
+import { k8s } from '../private/k8s';
 import { IWorkload } from '../security/workload';
 
 /** Kubernetes name of the deployment, the service and what belongs to them. */

@@ -1,7 +1,6 @@
 import { Size } from 'aws-cdk-lib';
 import { KubernetesManifest } from 'aws-cdk-lib/aws-eks-v2';
 import { App, Chart } from 'cdk8s';
-import { k8s } from 'cdk8s-plus-28';
 import { Construct } from 'constructs';
 import { IModelRuntime } from './model-runtime';
 import { BrainCluster, ContainerImage, GpuNodeGroups } from '../cluster';
@@ -12,6 +11,7 @@ import {
 import { Binding, Namespace, Port, ServiceAccount } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { advise, fail } from '../private/fail';
+import { k8s } from '../private/k8s';
 import { IWorkload } from '../security/workload';
 
 /** The pool that serves stable versions. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Lazy, Stack, Stage } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
-import { App as ChartApp, Chart } from 'cdk8s';
+import { App as ChartApp, Chart, Lazy as ChartLazy } from 'cdk8s';
 import { k8s } from 'cdk8s-plus-28';
 import { parseAllDocuments } from 'yaml';
 import { clusterFixture, clusterIn, manifestObjects } from './fixture';
@@ -78,6 +78,16 @@ describe('addManifests', () => {
     app.synth();
     expect(yamlOf(outdir, 'some-thing')).toMatch(/name: <<Other:ExportsOutput\w+>>/);
     expect(JSON.stringify(Template.fromStack(stack).toJSON())).toContain('Fn::ImportValue');
+  });
+
+  test('reviewers read what is applied, even where a text depends on when it was made', () => {
+    const { app, stack, cluster } = fixture();
+    const name = new Bucket(new Stack(app, 'Other'), 'Bucket').bucketName;
+    const written = ChartLazy.any({ produce: () => JSON.stringify(stack.resolve(name)) });
+    cluster.addManifests('some-thing', chartWith({ name, written: written as unknown as string }));
+    app.synth();
+    const [document] = parseAllDocuments(yamlOf(outdir, 'some-thing')).map((parsed) => parsed.toJSON());
+    expect(document.data.written).toBe(manifestObjects(stack, 'some-thing')[0].data.written);
   });
 
   test('a brain in a stage writes into the assembly of its stage', () => {
