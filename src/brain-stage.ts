@@ -51,6 +51,7 @@ export class BrainStage extends Stage {
       vectorIndexes,
       cluster: props.cluster,
       runtime: props.runtime,
+      inference: props.inference,
       edge: props.edge,
     });
     this.operations = new OperationsPlane(stack('Operations'), 'Plane', { foundation: this.foundation });

@@ -3,6 +3,7 @@ import { BrainClusterOptions } from './cluster';
 import { EdgeStrategy } from './edge';
 import { BrainEnvironment } from './environment';
 import { FeatureGroup } from './features';
+import { InferenceOptions } from './inference';
 import { ModelRuntime } from './model-runtime';
 import { BrainNetworkOptions } from './network';
 import { DataPlane, FoundationPlane, OperationsPlane, ServingPlane } from './planes';
@@ -32,6 +33,9 @@ export interface BrainProps {
 
   /** What runs the models. @default - no runtime: pods are ready, every infer request answers `MODEL_NOT_READY` */
   readonly runtime?: ModelRuntime;
+
+  /** Image and limits of the inference service. @default - as each option says */
+  readonly inference?: InferenceOptions;
 
   /** How callers outside of the VPC reach the brain. @default - not at all */
   readonly edge?: EdgeStrategy;
@@ -72,6 +76,7 @@ export class Brain extends Construct {
       vectorIndexes,
       cluster: props.cluster,
       runtime: props.runtime,
+      inference: props.inference,
       edge: props.edge,
     });
     this.operations = new OperationsPlane(this, 'Operations', { foundation: this.foundation });

@@ -5,6 +5,12 @@ import type { VectorHit, VectorHits, VectorSearch } from './ports';
 import { allocate, elementCount, type Tensor } from './tensors';
 import type { VectorIndexSchema } from '../../src/contract';
 
+/**
+ * Searches that one request has under way. A data node has 3/2 of its vCPUs, plus one, as search threads, and a queue of 1000 (OpenSearch,
+ * thread pool `search`), which a request of 1024 rows at once would overflow alone; 16 keep a node of ten vCPUs busy.
+ */
+const MAX_CONCURRENT_SEARCHES = 16;
+
 export interface VectorEnrichment {
   readonly tensors: readonly Tensor[];
   /** For each tensor, each row. */
@@ -17,16 +23,41 @@ export interface VectorEnrichment {
 export async function enrichVectors(
   plans: readonly VectorTensorPlan[], inputs: ReadonlyMap<string, Tensor>, batch: number, store: VectorSearch, signal?: AbortSignal,
 ): Promise<VectorEnrichment> {
-  const hits = await Promise.all(plans.map(({ index, input, k }) => {
-    const queries = inputs.get(input)!.data as Float32Array;
-    return Promise.all(Array.from({ length: batch }, (_, row) => {
-      const query = queries.subarray(row * index.dimension, (row + 1) * index.dimension);
+  const queries = plans.flatMap(({ index, input, k }) => {
+    const data = inputs.get(input)!.data as Float32Array;
+    return Array.from({ length: batch }, (_, row) => {
+      const query = data.subarray(row * index.dimension, (row + 1) * index.dimension);
       checkQuery(index, input, query, row);
-      return store.search(index, query, k, signal);
-    }));
-  }));
+      return { index, query, k };
+    });
+  });
+  const found = await mapBounded(queries, ({ index, query, k }) => {
+    signal?.throwIfAborted();
+    return store.search(index, query, k, signal);
+  });
+  const hits = plans.map((_, plan) => found.slice(plan * batch, (plan + 1) * batch));
   const generations = new Set(plans.flatMap(({ index }, plan) => hits[plan].map(({ generation }) => `${index.name}@${generation}`)));
   return { tensors: plans.map((plan, index) => fill(plan, hits[index])), hits, generations };
+}
+
+/** The results in the order of `items`. The first failure rejects, and nothing more starts after it. */
+async function mapBounded<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results = new Array<R>(items.length);
+  let next = 0;
+  let failed = false;
+  const lane = async (): Promise<void> => {
+    while (next < items.length && !failed) {
+      const at = next++;
+      try {
+        results[at] = await work(items[at]);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(MAX_CONCURRENT_SEARCHES, items.length) }, lane));
+  return results;
 }
 
 /** Binary tensors can hold what JSON cannot: NaN and infinities, which are near nothing. */

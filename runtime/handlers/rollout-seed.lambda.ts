@@ -19,6 +19,8 @@ export interface SeedTarget {
   readonly environmentId: string;
   readonly profileId: string;
   readonly strategyId: string;
+  /** @default - AppConfig's own key encrypts what is deployed */
+  readonly keyArn?: string;
 }
 
 /**
@@ -114,6 +116,7 @@ async function deploy(client: AppConfigClient, target: SeedTarget, version: numb
       ConfigurationProfileId: target.profileId,
       ConfigurationVersion: String(version),
       DeploymentStrategyId: target.strategyId,
+      KmsKeyIdentifier: target.keyArn,
       Description: 'The first rollout document',
     }));
     return DeploymentNumber;
@@ -146,6 +149,7 @@ function targetOf(properties: { readonly [name: string]: unknown }): SeedTarget 
     environmentId: text(RolloutSeed.ENVIRONMENT),
     profileId: text(RolloutSeed.PROFILE),
     strategyId: text(RolloutSeed.STRATEGY),
+    ...RolloutSeed.KEY in properties ? { keyArn: text(RolloutSeed.KEY) } : {},
   };
 }
 

@@ -16,7 +16,7 @@ export interface Workplace {
   readonly data: DataDirectory;
 }
 
-/** Fails with ASSEMBLY_NOT_FOUND, AMBIGUOUS_BRAIN or INVALID_CONFIGURATION. */
+/** Fails with ASSEMBLY_NOT_FOUND, AMBIGUOUS_BRAIN, INVALID_CONFIGURATION or DATA_DIR_INVALID. */
 export function openWorkplace(args: Arguments, assembly = text(args, 'assembly')): Workplace {
   const configuration = readConfiguration(findBrain(resolve(assembly ?? DEFAULT_ASSEMBLY), text(args, 'brain')));
   const data = new DataDirectory(text(args, 'data-dir') ?? DEFAULT_DATA);

@@ -1,5 +1,5 @@
-import { Annotations, Aws, CfnResource, Fn, Lazy, Stack } from 'aws-cdk-lib';
-import { ISubnet, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
+import { Annotations, Aws, CfnResource, Fn, Lazy, Stack, Token } from 'aws-cdk-lib';
+import { ISubnet, IVpc, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
 import {
   CfnCluster, CfnPodIdentityAssociation, Cluster, ClusterLoggingTypes, EndpointAccess, KubernetesManifest, KubernetesVersion,
 } from 'aws-cdk-lib/aws-eks-v2';
@@ -14,6 +14,7 @@ import { GpuNodeGroups } from './gpu-node-groups';
 import { KubectlAccess } from './kubectl-access';
 import { BrainEnvironment } from '../environment';
 import { IBrainNetwork } from '../network';
+import { AddressBlock, dotted, overlap, parseBlock, startOf } from '../network/address-plan';
 import { withPlaceholders, writeToAssembly } from '../private/assembly-file';
 import { fail } from '../private/fail';
 import { k8s } from '../private/k8s';
@@ -27,6 +28,10 @@ const MAX_MANIFEST_BYTES = 100_000;
 
 /** A manifest's answer comes within the 15 minutes that a Lambda function may run. */
 const MANIFEST_TIMEOUT_SECONDS = '960';
+
+/** Where a cluster's service addresses may be, and how large: a private block of /12 to /24 (EKS API reference, `serviceIpv4Cidr`). */
+const SERVICE_BLOCKS = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'];
+const SERVICE_MASKS = { least: 12, most: 24 };
 
 /** What an app decides about its brain's cluster. */
 export interface BrainClusterOptions {
@@ -45,7 +50,7 @@ export interface BrainClusterOptions {
   /** Roles that administer the cluster; their construct ids must differ. @default - nobody but the brain's own kubectl handler */
   readonly administrators?: IRole[];
 
-  /** Addresses of Kubernetes services: outside of the VPC's, /12 to /24. Changing it replaces the cluster. @default '172.20.0.0/16' */
+  /** Addresses of Kubernetes services: a private block of /12 to /24, outside of the VPC's. Changing it replaces the cluster. @default '172.20.0.0/16' */
   readonly serviceCidr?: string;
 }
 
@@ -127,7 +132,7 @@ export class BrainCluster extends Construct {
     this.brainName = requireName(this, "the brain's name", props.name);
     this.accelerator = options.accelerator ?? Accelerator.CPU;
     this.gpuNodes = this.accelerator.gpus > 0 ? (options.gpuNodesPerZone ?? 1) * subnets.length : 0;
-    this.dnsAddress = this.dnsAddressOf(serviceCidr);
+    this.dnsAddress = dotted(this.requireServiceBlock(serviceCidr, network.vpc).base + 10);
 
     const clusterName = `${this.brainName}-${Fn.select(4, Fn.split('-', Fn.select(2, Fn.split('/', Aws.STACK_ID))))}`;
     const logs = new LogGroup(this, 'Logs', {
@@ -196,7 +201,8 @@ export class BrainCluster extends Construct {
 
     this.podIdentities = new Construct(this, 'PodIdentities');
     this.manifests = new Construct(this, 'Manifests');
-    this.addManifests('network-policy', this.networkPolicyController());
+    // Every later manifest waits for the switch: pods that start before it start without network policies.
+    this.beforeManifests.push(this.addManifests('network-policy', this.networkPolicyController()));
   }
 
   /**
@@ -248,12 +254,24 @@ export class BrainCluster extends Construct {
     return privateSubnets;
   }
 
-  private dnsAddressOf(serviceCidr: string): string {
-    const octets = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(1[2-9]|2[0-4])$/.exec(serviceCidr)?.slice(1, 5).map(Number);
-    if (!octets || octets.some((octet) => octet > 255) || octets[3] !== 0) {
+  private requireServiceBlock(serviceCidr: string, vpc: IVpc): AddressBlock {
+    const block = parseBlock(serviceCidr);
+    if (!block || block.mask < SERVICE_MASKS.least || block.mask > SERVICE_MASKS.most) {
       fail(this, 'ServiceCidr', `serviceCidr must be an IPv4 block of /12 to /24, got '${serviceCidr}': write it like 172.20.0.0/16`);
     }
-    return [...octets.slice(0, 3), 10].join('.');
+    const isPrivate = SERVICE_BLOCKS.map((each) => parseBlock(each)!).some((whole) => block.mask >= whole.mask && overlap(block, whole));
+    if (!isPrivate) {
+      fail(this, 'ServiceCidr', `serviceCidr must be a private block, got '${serviceCidr}': take one inside of ${SERVICE_BLOCKS.join(', ')}`);
+    }
+    if (startOf(block) !== block.base) {
+      fail(this, 'ServiceCidr', `serviceCidr must begin at the start of its block, got '${serviceCidr}': use '${dotted(startOf(block))}/${block.mask}'`);
+    }
+    const vpcCidr = knownCidrOf(vpc);
+    const vpcBlock = vpcCidr === undefined ? undefined : parseBlock(vpcCidr);
+    if (vpcBlock && overlap(block, vpcBlock)) {
+      fail(this, 'ServiceCidr', `serviceCidr must not overlap the addresses of the VPC ('${vpcCidr}'), got '${serviceCidr}': pods would take hosts of the VPC for services; give a serviceCidr outside of them`);
+    }
+    return block;
   }
 
   /** A role of our own: CDK adds Auto Mode's policies and session tags only to a real role. */
@@ -310,6 +328,15 @@ export class BrainCluster extends Construct {
       ...object,
       metadata: { ...object.metadata, labels: { ...object.metadata?.labels, [MANIFEST_LABEL]: name } },
     }));
+  }
+}
+
+/** The VPC's addresses where synth knows them: CDK's own VPC has a token, and an imported one throws if nobody told them. */
+function knownCidrOf(vpc: IVpc): string | undefined {
+  try {
+    return Token.isUnresolved(vpc.vpcCidrBlock) ? undefined : vpc.vpcCidrBlock;
+  } catch {
+    return undefined;
   }
 }
 

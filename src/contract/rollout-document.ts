@@ -62,6 +62,8 @@ export const RolloutSeed = {
   ENVIRONMENT: 'EnvironmentId',
   PROFILE: 'ProfileId',
   STRATEGY: 'StrategyId',
+  /** ARN of the key that encrypts what is deployed; absent, AppConfig's own does. */
+  KEY: 'KeyArn',
   /** Tells a version that an interrupted seed left behind from one that was released. AppConfig wants a character that is no digit. */
   VERSION_LABEL: 'thalos-brain-seed',
 } as const;

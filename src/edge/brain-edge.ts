@@ -14,7 +14,7 @@ import { JwtAuthorization } from './jwt-authorization';
 import { JwtAuthorizer } from './jwt-authorizer';
 import { PrivateBackend } from './private-backend';
 import { publicApi, PublicStage, STAGE_NAME } from './public-api';
-import { DEFAULT_EDGE_THROTTLE, requireThrottle } from './throttling';
+import { edgeThrottleOf, requireThrottle } from './throttling';
 import { WebFirewall } from './web-firewall';
 import { BrainCluster } from '../cluster';
 import { BrainEnvironment } from '../environment';
@@ -39,7 +39,7 @@ export interface ApiGatewayEdgeProps {
   /** What all clients share that have no limits of their own. @default - 100 requests per second together with a burst of 200, no quota */
   readonly otherClients?: EdgeLimits;
 
-  /** What all clients together may use. @default - 1000 requests per second with a burst of 2000 */
+  /** What all clients together may use. @default - the environment's requestsPerSecond, with a burst of twice that */
   readonly throttle?: EdgeThrottle;
 
   /**
@@ -98,7 +98,7 @@ export class BrainEdge extends Construct implements IBrainEdge {
   constructor(scope: Construct, id: string, props: BrainEdgeProps) {
     super(scope, id);
     const { environment, logsKey } = props;
-    const throttle = props.throttle ?? DEFAULT_EDGE_THROTTLE;
+    const throttle = props.throttle ?? edgeThrottleOf(props.environment);
     requireThrottle(this, 'the edge', throttle);
 
     const backend = new PrivateBackend(this, 'Backend', {
@@ -117,6 +117,7 @@ export class BrainEdge extends Construct implements IBrainEdge {
     this.accountLogRole(stage, props.ownAccountLogRole ?? false);
     plans.attach(stage.resource);
     const firewall = new WebFirewall(this, 'Firewall', { environment, logsKey, stageArn: stage.arn, options: props.firewall });
+    plans.adviseOnFirewall(firewall.requestsPerSource);
 
     this.loadBalancer = backend.loadBalancer;
     this.stage = stage.resource;

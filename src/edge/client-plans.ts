@@ -4,7 +4,9 @@ import { CfnApiKey, CfnStage, CfnUsagePlan, CfnUsagePlanKey } from 'aws-cdk-lib/
 import { Construct } from 'constructs';
 import { EdgeClient, EdgeLimits, EdgeThrottle } from './edge-clients';
 import { requireClients, ResolvedLimits, resolveLimits } from './throttling';
+import { RATE_WINDOW_SECONDS } from './web-firewall';
 import { OTHER_CLIENTS } from '../contract';
+import { advise } from '../private/fail';
 
 export interface ClientPlansProps {
   readonly clients: readonly EdgeClient[];
@@ -49,6 +51,16 @@ export class ClientPlans extends Construct {
       });
       const key = new CfnApiKey(scope, 'Key', { description, enabled: true, value });
       new CfnUsagePlanKey(scope, 'PlanKey', { keyId: key.ref, keyType: 'API_KEY', usagePlanId: plan.ref });
+    }
+  }
+
+  /** A client often calls from one address, where the firewall stops it first. What all others share comes from many. */
+  adviseOnFirewall(requestsPerSource: number): void {
+    for (const { clientId, limits: { throttle: { rate } } } of this.plans) {
+      const requests = Math.ceil(rate * RATE_WINDOW_SECONDS);
+      if (clientId === OTHER_CLIENTS || requests <= requestsPerSource) continue;
+      advise(this, 'edge-rate-beyond-firewall', `client '${clientId}' may make ${rate} requests per second, ${requests} in five minutes, but the firewall `
+        + `blocks one address above ${requestsPerSource}: raise the firewall's requestsPerSource to ${requests}, lower the client's rate, or have it call from more addresses`);
     }
   }
 

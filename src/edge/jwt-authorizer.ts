@@ -81,16 +81,16 @@ interface ResolvedJwtAuthorization extends JwtAuthorization {
 }
 
 function resolveJwtAuthorization(scope: IConstruct, jwt: JwtAuthorization): ResolvedJwtAuthorization {
+  // Plain JavaScript can leave out what is mandatory, whatever the types say.
+  requireHttps(scope, 'JwtIssuer', 'the issuer of the tokens', jwt.issuer);
   const jwksUri = jwt.jwksUri ?? `${jwt.issuer.replace(/\/$/, '')}/.well-known/jwks.json`;
   const resultTtl = jwt.resultTtl ?? DEFAULT_RESULT_TTL;
-
-  requireHttps(scope, 'JwtIssuer', 'the issuer of the tokens', jwt.issuer);
   requireHttps(scope, 'JwksUri', 'jwksUri', jwksUri);
-  if (jwt.audience.trim() === '') {
-    fail(scope, 'JwtAudience', "audience must not be empty, got '': name what the issuer writes into `aud` for this brain, or a token for any other service opens it");
+  if (!jwt.audience?.trim()) {
+    fail(scope, 'JwtAudience', `audience must not be empty, got '${jwt.audience}': name what the issuer writes into 'aud' for this brain, or a token for any other service opens it`);
   }
-  if (jwt.scopes.length === 0) {
-    fail(scope, 'JwtScopes', 'scopes must name at least one scope, got []: without one, every token for the audience may infer');
+  if (!Array.isArray(jwt.scopes) || jwt.scopes.length === 0) {
+    fail(scope, 'JwtScopes', `scopes must be a list of at least one scope, got ${JSON.stringify(jwt.scopes)}: without one, every token for the audience may infer`);
   }
   const bad = jwt.scopes.find((name) => !Token.isUnresolved(name) && !/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(name));
   if (bad !== undefined) {

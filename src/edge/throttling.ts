@@ -1,6 +1,7 @@
 import { Token } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
 import { EdgeClient, EdgeLimits, EdgeQuota, EdgeThrottle } from './edge-clients';
+import { BrainEnvironment } from '../environment';
 import { fail } from '../private/fail';
 import { requireUnique } from '../private/names';
 
@@ -10,8 +11,11 @@ export interface ResolvedLimits {
   readonly quota?: EdgeQuota;
 }
 
-/** The account's own default is 10,000 per second and 5,000 in a burst, shared by every API of a region. */
-export const DEFAULT_EDGE_THROTTLE: EdgeThrottle = { rate: 1000, burst: 2000 };
+/** The environment's quota. The account's own is 10,000 per second and 5,000 in a burst, shared by every API of a Region. */
+export function edgeThrottleOf({ requestsPerSecond }: BrainEnvironment): EdgeThrottle {
+  return { rate: requestsPerSecond, burst: 2 * requestsPerSecond };
+}
+
 const DEFAULT_CLIENT_THROTTLE: EdgeThrottle = { rate: 100, burst: 200 };
 
 /** Client ids and their keys are written into an environment variable of a Lambda function, whose variables hold 4 KB together. */

@@ -16,7 +16,8 @@ export interface WebFirewallProps {
   readonly options?: EdgeFirewall;
 }
 
-const RATE_WINDOW_SECONDS = 300;
+/** What {@link WebFirewall.requestsPerSource} are counted over. */
+export const RATE_WINDOW_SECONDS = 300;
 const DEFAULT_REQUESTS_PER_SOURCE = 30_000;
 
 /** A body of 10 MB or more: eight digits. API Gateway takes 10 MiB, which nobody can raise. */
@@ -47,6 +48,8 @@ type Rule = CfnWebACL.RuleProperty;
 export class WebFirewall extends Construct {
   readonly webAcl: CfnWebACL;
   readonly logGroup: LogGroup;
+  /** Requests that one address may make in {@link RATE_WINDOW_SECONDS}. */
+  readonly requestsPerSource: number;
 
   constructor(scope: Construct, id: string, props: WebFirewallProps) {
     super(scope, id);
@@ -54,6 +57,7 @@ export class WebFirewall extends Construct {
     if (!Number.isInteger(limit) || limit < 10 || limit > 2_000_000_000) {
       fail(this, 'FirewallRate', `requestsPerSource must be an integer from 10 to 2000000000 in five minutes, got ${limit}`);
     }
+    this.requestsPerSource = limit;
 
     this.webAcl = new CfnWebACL(this, 'Resource', {
       scope: 'REGIONAL',

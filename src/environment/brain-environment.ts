@@ -35,6 +35,8 @@ export interface BrainEnvironmentProps {
   readonly replicas?: number;
   /** Container images from outside of the account's own registry. @default false */
   readonly foreignImages?: boolean;
+  /** Quota of the edge: requests per second of all callers together, with a burst of twice that. @default 1000 */
+  readonly requestsPerSecond?: number;
 }
 
 /**
@@ -54,6 +56,7 @@ export class BrainEnvironment {
       vectorCapacity: { dataNodeType: 't3.medium.search', dataNodes: 3, volumeSizeGiB: 20 },
       replicas: 3,
       foreignImages: true,
+      requestsPerSecond: 100,
     });
   }
 
@@ -95,6 +98,8 @@ export class BrainEnvironment {
   readonly replicas: number;
   /** Whether images from outside of the account's own registry are allowed. */
   readonly foreignImages: boolean;
+  /** Requests per second that the edge lets in, of all callers together. */
+  readonly requestsPerSecond: number;
 
   private constructor(readonly name: string, props: BrainEnvironmentProps) {
     this.removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN;
@@ -105,12 +110,16 @@ export class BrainEnvironment {
     this.vectorCapacity = props.vectorCapacity ?? BrainEnvironment.PROD_VECTORS;
     this.replicas = props.replicas ?? 3;
     this.foreignImages = props.foreignImages ?? false;
+    this.requestsPerSecond = props.requestsPerSecond ?? 1000;
 
     if (![1, 2, 3].includes(this.natGateways)) {
       fail(undefined, 'NatGateways', `natGateways must be 1, 2 or 3, got ${this.natGateways}: one per AZ (3) survives the loss of an AZ`);
     }
     if (!Number.isInteger(this.replicas) || this.replicas < 1) {
       fail(undefined, 'Replicas', `replicas must be an integer of at least 1, got ${this.replicas}`);
+    }
+    if (!Number.isInteger(this.requestsPerSecond) || this.requestsPerSecond < 1) {
+      fail(undefined, 'RequestsPerSecond', `requestsPerSecond must be an integer of at least 1, got ${this.requestsPerSecond}: without edge nobody gets in anyway`);
     }
   }
 }

@@ -16,7 +16,7 @@ export interface InferenceLimits {
   /** Largest batch, rows. @default 1024 */
   readonly maxBatch?: number;
 
-  /** Time for one request, milliseconds: at most 29000, the longest that the edge waits. @default 29000 */
+  /** Time for one request, milliseconds: at most 29000, the longest that the edge waits. @default 28000 */
   readonly requestTimeoutMs?: number;
 }
 

@@ -5,7 +5,7 @@ import { KubernetesManifest } from 'aws-cdk-lib/aws-eks-v2';
 import { IRole } from 'aws-cdk-lib/aws-iam';
 import { App, Chart, Lazy } from 'cdk8s';
 import { Construct } from 'constructs';
-import { BrainConfigurationFile, BrainDeclarations } from './brain-declarations';
+import { BrainConfigurationFile, BrainDeclarations, InferenceLimits } from './brain-declarations';
 import { BrainCluster, ContainerImage } from '../cluster';
 import {
   awsEgress, containerSecurity, deployment, DEREGISTRATION_DELAY, disruptionBudget, dnsEgress, GRACE_PERIOD, httpGet, labels, namespacePeer,
@@ -20,6 +20,15 @@ import { IWorkload } from '../security/workload';
 
 /** Kubernetes name of the deployment, the service and what belongs to them. */
 const NAME = 'inference-service';
+
+/** Choices about the inference service of a brain. */
+export interface InferenceOptions {
+  /** Image of its pods, from the account's own registry where Docker is not at hand at deploy. @default ContainerImage.fromBundle('inference-service') */
+  readonly image?: ContainerImage;
+
+  /** Bounds that it enforces on requests. @default - as each limit says */
+  readonly limits?: InferenceLimits;
+}
 
 /** Properties of {@link InferenceService}. */
 export interface InferenceServiceProps {

@@ -72,7 +72,7 @@ export class NetworkEndpoints extends Construct {
   }
 
   /**
-   * S3 from inside of the VPC: the account's own buckets, and nobody else's but the two that AWS itself uses. Without the first of them no
+   * S3 from inside of the VPC: the account's own buckets, CDK's assets among them, and nobody else's but the two that AWS itself uses. Without the first of them no
    * image is pulled, without the second a custom resource in the VPC cannot answer and its stack hangs. An environment that admits foreign images
    * has no such policy, because other registries keep layers in buckets of their own.
    */
@@ -90,7 +90,6 @@ export class NetworkEndpoints extends Construct {
           's3:GetObjectVersion', 's3:ListBucket', 's3:ListBucketMultipartUploads', 's3:ListBucketVersions', 's3:ListMultipartUploadParts', 's3:PutObject',
           's3:PutObjectTagging',
         ], [bucket('*')], { StringEquals: { 'aws:ResourceAccount': account } }),
-        allow('CdkAssets', ['s3:GetObject'], [bucket(`cdk-*-assets-${account}-${region}/*`)]),
         allow('ImageLayers', ['s3:GetObject'], [bucket(`prod-${region}-starport-layer-bucket/*`)]),
         allow('CustomResourceAnswers', ['s3:PutObject'], [bucket(`cloudformation-custom-resource-response-${dashless}/*`)]),
       ],

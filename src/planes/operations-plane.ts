@@ -1,6 +1,5 @@
 import { EventField, Rule, RuleTargetInput } from 'aws-cdk-lib/aws-events';
 import { SnsTopic } from 'aws-cdk-lib/aws-events-targets';
-import { Effect, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { FoundationPlane } from './foundation-plane';
@@ -16,6 +15,8 @@ export interface OperationsPlaneProps {
  * disables one of its keys or schedules its deletion. Data is gone with its key, and a cluster whose secrets key
  * is gone cannot be recovered (EKS user guide, "KMS_GRANT_REVOKED"), so the 30 days of the deletion window must not pass unseen.
  *
+ * The topic has a key of its own: EventBridge sends no source with what it publishes to an encrypted topic (SNS developer guide, "Enable
+ * compatibility between event sources from AWS services and encrypted topics"), so that its permission on the key cannot be narrowed.
  * EventBridge sees such calls only in an account where a CloudTrail trail records management events.
  */
 export class OperationsPlane extends Construct {
@@ -26,7 +27,7 @@ export class OperationsPlane extends Construct {
     super(scope, id);
     const { keys } = props.foundation;
 
-    this.alerts = new Topic(this, 'Alerts', { masterKey: keys.logs, enforceSSL: true });
+    this.alerts = new Topic(this, 'Alerts', { masterKey: keys.alerts, enforceSSL: true });
 
     const guard = new Rule(this, 'KeyGuard', {
       description: 'A key of the brain is disabled or about to be deleted',
@@ -36,7 +37,7 @@ export class OperationsPlane extends Construct {
         detail: {
           eventSource: ['kms.amazonaws.com'],
           eventName: ['DisableKey', 'ScheduleKeyDeletion'],
-          resources: { ARN: [keys.data, keys.vectors, keys.cluster, keys.logs].map((key) => key.keyArn) },
+          resources: { ARN: [keys.data, keys.vectors, keys.cluster, keys.logs, keys.alerts].map((key) => key.keyArn) },
         },
       },
     });
@@ -45,19 +46,6 @@ export class OperationsPlane extends Construct {
         `${EventField.fromPath('$.detail.eventName')} was called on a key of the brain by ${EventField.fromPath('$.detail.userIdentity.arn')}: `
         + 'cancel it with kms cancel-key-deletion and enable-key unless you are removing this brain.',
       ),
-    }));
-    this.onlyFrom(guard);
-  }
-
-  /** The target's own grant trusts EventBridge as a whole; this refuses every rule but ours. */
-  private onlyFrom(rule: Rule): void {
-    this.alerts.addToResourcePolicy(new PolicyStatement({
-      sid: 'OnlyOurRule',
-      effect: Effect.DENY,
-      principals: [new ServicePrincipal('events.amazonaws.com')],
-      actions: ['sns:Publish'],
-      resources: [this.alerts.topicArn],
-      conditions: { ArnNotEquals: { 'aws:SourceArn': rule.ruleArn } },
     }));
   }
 }

@@ -5,7 +5,7 @@ import { BrainCluster, BrainClusterOptions } from '../cluster';
 import { EdgeStrategy, IBrainEdge } from '../edge';
 import { BrainEnvironment } from '../environment';
 import { FeatureGroup } from '../features';
-import { InferenceService } from '../inference';
+import { InferenceOptions, InferenceService } from '../inference';
 import { IModelRuntime, ModelRuntime } from '../model-runtime';
 import { Model } from '../registry';
 import { VectorIndex } from '../vectors';
@@ -38,6 +38,9 @@ export interface ServingPlaneProps {
 
   /** What runs the models. @default - no runtime: every infer request answers `MODEL_NOT_READY` */
   readonly runtime?: ModelRuntime;
+
+  /** Image and limits of the inference service. @default - as each option says */
+  readonly inference?: InferenceOptions;
 
   /** How callers outside of the VPC reach the brain. @default - not at all */
   readonly edge?: EdgeStrategy;
@@ -76,7 +79,8 @@ export class ServingPlane extends Construct {
       cluster: this.cluster,
       environment,
       role: roles.inference,
-      declarations: { name, environment: environment.name, models, featureGroups, vectorIndexes },
+      declarations: { name, environment: environment.name, models, featureGroups, vectorIndexes, limits: props.inference?.limits },
+      image: props.inference?.image,
       runtime: this.runtime,
     });
 

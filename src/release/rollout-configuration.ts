@@ -1,4 +1,4 @@
-import { ArnFormat, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { ArnFormat, Names, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { CfnApplication, CfnConfigurationProfile, CfnDeploymentStrategy, CfnEnvironment } from 'aws-cdk-lib/aws-appconfig';
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
@@ -70,7 +70,8 @@ export class RolloutConfiguration extends Construct {
     for (const kept of [application, environment, profile]) kept.applyRemovalPolicy(RemovalPolicy.RETAIN);
 
     const strategy = new CfnDeploymentStrategy(this, 'Strategy', {
-      name: `${name}-${props.environment.name}-at-once`,
+      // at most 64 characters, and unique in the account and Region
+      name: Names.uniqueResourceName(this, { maxLength: 64, separator: '-' }),
       description: 'All at once, no bake: the document itself steps the weights',
       deploymentDurationInMinutes: 0,
       finalBakeTimeInMinutes: 0,
@@ -117,13 +118,14 @@ export class RolloutConfiguration extends Construct {
         [RolloutSeed.ENVIRONMENT]: this.environmentId,
         [RolloutSeed.PROFILE]: this.profileId,
         [RolloutSeed.STRATEGY]: this.strategyId,
+        ...this.encryptionKey ? { [RolloutSeed.KEY]: this.encryptionKey.keyArn } : {},
       },
       statements: [
         new PolicyStatement({
           actions: ['appconfig:CreateHostedConfigurationVersion', 'appconfig:ListHostedConfigurationVersions'],
-          resources: [profile],
+          resources: [this.arn(), profile],
         }),
-        new PolicyStatement({ actions: ['appconfig:ListDeployments'], resources: [environment] }),
+        new PolicyStatement({ actions: ['appconfig:ListDeployments'], resources: [this.arn(), environment] }),
         new PolicyStatement({
           actions: ['appconfig:StartDeployment'],
           resources: [this.arn(), environment, `${environment}/deployment/*`, profile, strategy],
@@ -140,14 +142,8 @@ export class RolloutConfiguration extends Construct {
     });
   }
 
-  /** For the key behind AppConfig: its control plane and its data plane call KMS for their caller. */
+  /** For the key behind AppConfig, whose control plane and data plane call KMS for their caller. No document says by which `kms:ViaService`. */
   private keyStatements(...actions: string[]): PolicyStatement[] {
-    if (!this.encryptionKey) return [];
-    const { region } = Stack.of(this);
-    return [new PolicyStatement({
-      actions,
-      resources: [this.encryptionKey.keyArn],
-      conditions: { StringEquals: { 'kms:ViaService': [`appconfig.${region}.amazonaws.com`, `appconfigdata.${region}.amazonaws.com`] } },
-    })];
+    return this.encryptionKey ? [new PolicyStatement({ actions, resources: [this.encryptionKey.keyArn] })] : [];
   }
 }

@@ -14,7 +14,7 @@ export interface BrainKeysProps {
 const USE = ['kms:Decrypt', 'kms:DescribeKey', 'kms:Encrypt', 'kms:GenerateDataKey*', 'kms:ReEncrypt*'];
 
 /**
- * The four keys of a brain, so that a mistake with one of them does not reach what the others protect. All of them rotate yearly, outlive their
+ * The five keys of a brain, so that a mistake with one of them does not reach what the others protect. All of them rotate yearly, outlive their
  * stack, and wait the longest time that KMS offers, 30 days, when somebody schedules their deletion.
  *
  * Each key's policy lets IAM policies of the account decide, and admits the services that call with an identity of their own.
@@ -26,11 +26,14 @@ export class BrainKeys extends Construct {
   /** The vector store. */
   readonly vectors: Key;
 
-  /** Kubernetes secrets, and the volumes of the nodes. */
+  /** Kubernetes secrets, and the volumes of the GPU nodes. Auto Mode's own nodes use the account's key for EBS. */
   readonly cluster: Key;
 
-  /** Log groups, function variables, and the notifications of alarms and events. */
+  /** Log groups, and the variables of functions. */
   readonly logs: Key;
+
+  /** Notifications of alarms and events, and nothing else. */
+  readonly alerts: Key;
 
   constructor(scope: Construct, id: string, props: BrainKeysProps) {
     super(scope, id);
@@ -38,7 +41,8 @@ export class BrainKeys extends Construct {
     this.data = this.addKey('Data', of('features and artifacts'), this.accessLogDelivery());
     this.vectors = this.addKey('Vectors', of('vector store'));
     this.cluster = this.addKey('Cluster', of('Kubernetes secrets and node volumes'), ...this.nodeVolumes());
-    this.logs = this.addKey('Logs', of('logs and notifications'), this.logGroups(), this.notifications());
+    this.logs = this.addKey('Logs', of('logs'), this.logGroups());
+    this.alerts = this.addKey('Alerts', of('notifications'), this.alarms(), this.events());
   }
 
   private addKey(id: string, description: string, ...statements: PolicyStatement[]): Key {
@@ -111,11 +115,21 @@ export class BrainKeys extends Construct {
     });
   }
 
-  /** Alarms and rules publish to encrypted topics with the identity of their service. */
-  private notifications(): PolicyStatement {
+  /**
+   * Rules publish to encrypted topics without a source that a condition could name (SNS developer guide, "Enable compatibility between event
+   * sources from AWS services and encrypted topics").
+   */
+  private events(): PolicyStatement {
     return new PolicyStatement({
-      sid: 'Notifications',
-      principals: [new ServicePrincipal('cloudwatch.amazonaws.com'), new ServicePrincipal('events.amazonaws.com')],
+      sid: 'Events', principals: [new ServicePrincipal('events.amazonaws.com')], actions: ['kms:Decrypt', 'kms:GenerateDataKey*'], resources: ['*'],
+    });
+  }
+
+  /** Alarms publish to encrypted topics with the identity of CloudWatch. */
+  private alarms(): PolicyStatement {
+    return new PolicyStatement({
+      sid: 'Alarms',
+      principals: [new ServicePrincipal('cloudwatch.amazonaws.com')],
       actions: ['kms:Decrypt', 'kms:GenerateDataKey*'],
       resources: ['*'],
       conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(this).account } },

@@ -208,8 +208,49 @@ describe('BrainCluster', () => {
       Template.fromStack(stack).hasResourceProperties('AWS::EKS::Cluster', { KubernetesNetworkConfig: { ServiceIpv4Cidr: serviceCidr ?? '172.20.0.0/16' } });
     });
 
-    test.each(['172.20.0.0', '172.20.0.0/8', '172.20.0.1/16', '300.20.0.0/16'])('fails with %s', (serviceCidr) => {
-      expect(() => clusterFixture({ serviceCidr })).toThrow(/ServiceCidr/);
+    test.each(['10.0.0.0/12', '172.16.0.0/12', '192.168.255.0/24'])('may be %s', (serviceCidr) => {
+      expect(() => clusterFixture({ serviceCidr })).not.toThrow();
+    });
+
+    test.each([
+      ['172.20.0.0', /must be an IPv4 block of \/12 to \/24, got '172.20.0.0'/],
+      ['300.20.0.0/16', /must be an IPv4 block/],
+      ['10.0.0.0/11', /must be an IPv4 block of \/12 to \/24/],
+      ['10.100.0.0/25', /must be an IPv4 block of \/12 to \/24/],
+      ['8.8.0.0/16', /must be a private block, got '8.8.0.0\/16': take one inside of 10.0.0.0\/8/],
+      ['172.32.0.0/16', /must be a private block/],
+      ['192.168.0.0/15', /must be a private block/],
+      ['172.20.0.1/16', /must begin at the start of its block, got '172.20.0.1\/16': use '172.20.0.0\/16'/],
+      ['172.31.128.0/16', /use '172.31.0.0\/16'/],
+      ['10.100.1.0/22', /use '10.100.0.0\/22'/],
+    ])('fails with %s', (serviceCidr, message) => {
+      expect(() => clusterFixture({ serviceCidr })).toThrow(/ServiceCidr: serviceCidr/);
+      expect(() => clusterFixture({ serviceCidr })).toThrow(message);
+    });
+
+    const inVpc = (vpcCidrBlock: string | undefined, serviceCidr: string) => {
+      const stack = new Stack(new App(), 'Stack');
+      const zones = ['a', 'b', 'c'];
+      const vpc = Vpc.fromVpcAttributes(stack, 'Given', {
+        vpcId: 'vpc-1', vpcCidrBlock, availabilityZones: zones, privateSubnetIds: zones.map((zone) => `subnet-${zone}`),
+      });
+      return clusterIn(stack, { network: BrainNetwork.fromVpc(stack, 'GivenNetwork', vpc), options: { serviceCidr } });
+    };
+
+    test.each([
+      ['10.0.0.0/16', '10.0.128.0/20'],
+      ['10.0.0.0/16', '10.0.0.0/12'],
+      ['172.20.0.0/16', '172.20.0.0/16'],
+    ])('fails when the VPC has %s and services %s', (vpcCidr, serviceCidr) => {
+      expect(() => inVpc(vpcCidr, serviceCidr)).toThrow(`must not overlap the addresses of the VPC ('${vpcCidr}'), got '${serviceCidr}'`);
+    });
+
+    test.each([
+      ['10.0.0.0/16', '10.1.0.0/16'],
+      ['10.1.0.0/16', '10.0.0.0/16'],
+      [undefined, '10.0.0.0/16'],
+    ])('may be beside the VPC, or in one whose addresses nobody told: %s and %s', (vpcCidr, serviceCidr) => {
+      expect(() => inVpc(vpcCidr, serviceCidr)).not.toThrow();
     });
   });
 

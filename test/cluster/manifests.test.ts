@@ -35,6 +35,18 @@ describe('addManifests', () => {
     expect(manifestObjects(stack, 'some-thing')[0].metadata.labels).toEqual({ 'thalos-brain/manifest': 'some-thing' });
   });
 
+  test('waits for the switch of network policies: pods that start before it start without them', () => {
+    const { stack, cluster } = fixture();
+    cluster.addManifests('some-thing', chartWith({ a: 'b' }));
+    cluster.addManifests('another', chartWith({ c: 'd' }));
+    const manifests = Template.fromStack(stack).findResources('Custom::AWSCDK-EKS-KubernetesResource');
+    const [id] = Object.keys(manifests).filter((each) => manifests[each].Properties.PruneLabel === 'thalos-brain/manifest=network-policy');
+    const { [id]: policies, ...others } = manifests;
+    expect(policies.DependsOn).not.toContain(id);
+    expect(Object.keys(others)).toHaveLength(2);
+    for (const { DependsOn } of Object.values(others)) expect(DependsOn).toContain(id);
+  });
+
   test('logical ids follow from the manifest\'s name alone', () => {
     const { stack, cluster } = fixture();
     cluster.addManifests('some-thing', chartWith({ a: 'b' }));

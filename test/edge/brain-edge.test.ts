@@ -8,6 +8,9 @@ import { BrainEnvironment } from '../../src/environment';
 
 type Json = any; // eslint-disable-line @typescript-eslint/no-explicit-any
 
+/** An edge with room for clients that ask often. */
+const WIDE = { throttle: { rate: 1000, burst: 2000 } };
+
 const prod = { environment: BrainEnvironment.prod() };
 
 function backendIn(stack: Stack) {
@@ -245,7 +248,7 @@ describe('the plans of the clients', () => {
   ];
 
   test('give each declared client its own limits, and all others one plan', () => {
-    const { ofType } = edge({ clients, otherClients: { throttle: { rate: 5, burst: 10 } } });
+    const { ofType } = edge({ ...WIDE, clients, otherClients: { throttle: { rate: 5, burst: 10 } } });
     const plans = ofType('AWS::ApiGateway::UsagePlan').map(({ Properties }) => Properties);
 
     expect(plans).toHaveLength(3);
@@ -258,7 +261,7 @@ describe('the plans of the clients', () => {
   });
 
   test('have keys that the authorizer names, unlike in every stack', () => {
-    const { stack, ofType } = edge({ clients });
+    const { stack, ofType } = edge({ ...WIDE, clients });
     const [{ Properties: { Environment } }] = ofType('AWS::Lambda::Function').filter(({ Properties }) => Properties.Environment?.Variables?.[HandlerEnv.CLIENT_KEYS]);
     const text = JSON.stringify(Environment.Variables[HandlerEnv.CLIENT_KEYS]);
     const values = ofType('AWS::ApiGateway::ApiKey').map(({ Properties }) => Properties.Value);
@@ -276,6 +279,26 @@ describe('the plans of the clients', () => {
 
   test('stay under the throttle of the whole edge by default', () => {
     edge({ throttle: { rate: 20, burst: 30 } }).template.hasResourceProperties('AWS::ApiGateway::UsagePlan', { Throttle: { RateLimit: 20, BurstLimit: 30 } });
+  });
+});
+
+describe('a rate that the firewall never lets one address use', () => {
+  const beyond = (props: Partial<BrainEdgeProps>) => Annotations.fromStack(edge({ ...WIDE, ...props }).stack)
+    .findWarning('*', Match.stringLikeRegexp('thalos-brain:edge-rate-beyond-firewall')).map(({ entry }) => entry.data);
+
+  test('is advised against, with both numbers and the remedy', () => {
+    expect(beyond({ clients: [{ clientId: 'shop', throttle: { rate: 101, burst: 200 } }, { clientId: 'calm' }] })).toEqual([
+      expect.stringMatching(/client 'shop' may make 101 requests per second, 30300 in five minutes, .* above 30000: raise the firewall's requestsPerSource to 30300/),
+    ]);
+    expect(beyond({ clients: [{ clientId: 'shop' }], firewall: { requestsPerSource: 29_999 } })).toHaveLength(1);
+  });
+
+  test.each<[string, Partial<BrainEdgeProps>]>([
+    ['just fits', { clients: [{ clientId: 'shop', throttle: { rate: 100, burst: 200 } }] }],
+    ['the firewall was raised for', { clients: [{ clientId: 'shop', throttle: { rate: 200, burst: 200 } }], firewall: { requestsPerSource: 60_000 } }],
+    ['many clients share', { otherClients: { throttle: { rate: 500, burst: 500 } } }],
+  ])('is not one that %s', (_, props) => {
+    expect(beyond(props)).toEqual([]);
   });
 });
 
@@ -316,6 +339,10 @@ describe('fails when', () => {
     ['the issuer is not https', { jwt: { ...JWT, issuer: 'http://login.example.com' } }, /JwtIssuer: .*got 'http:/],
     ['the key set is not https', { jwt: { ...JWT, jwksUri: 'http://login.example.com/keys' } }, /JwksUri: /],
     ['the audience is empty', { jwt: { ...JWT, audience: ' ' } }, /JwtAudience: /],
+    ['the issuer is left out', { jwt: { ...JWT, issuer: undefined as Json } }, /JwtIssuer: .*got 'undefined'/],
+    ['the audience is left out', { jwt: { ...JWT, audience: undefined as Json } }, /JwtAudience: .*got 'undefined'/],
+    ['the scopes are left out', { jwt: { ...JWT, scopes: undefined as Json } }, /JwtScopes: .*got undefined/],
+    ['the scopes are no list', { jwt: { ...JWT, scopes: 'brain/infer' as Json } }, /JwtScopes: .*got "brain\/infer"/],
     ['there is no scope', { jwt: { ...JWT, scopes: [] } }, /JwtScopes: .*got \[\]/],
     ['a scope is empty', { jwt: { ...JWT, scopes: [''] } }, /JwtScopes: /],
     ['a scope is two', { jwt: { ...JWT, scopes: ['a b'] } }, /JwtScopes: .*got 'a b'/],

@@ -17,6 +17,7 @@ export interface Deployment {
   state: 'DEPLOYING' | 'COMPLETE' | 'ROLLED_BACK' | 'REVERTED';
   /** Looks at it until it ends. */
   looksLeft: number;
+  readonly key?: string;
 }
 
 interface Answer {
@@ -160,6 +161,7 @@ export class AppConfigServer {
           profile: input.ConfigurationProfileId,
           version: input.ConfigurationVersion,
           strategy: input.DeploymentStrategyId,
+          key: input.KmsKeyIdentifier,
           state: 'DEPLOYING',
           looksLeft: this.looks,
         });

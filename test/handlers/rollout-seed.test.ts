@@ -37,6 +37,11 @@ describe('the seed of the rollout document', () => {
     expect(server.deployments).toMatchObject([{ version: '1', profile: 'prf1234', strategy: 'str1234', state: 'COMPLETE' }]);
   });
 
+  test('has what it deploys encrypted with the key that it was given', async () => {
+    await seedRollout(client, { ...TARGET, keyArn: 'arn:aws:kms:eu-west-1:123456789012:key/k' }, POLICY);
+    expect(server.deployments).toMatchObject([{ key: 'arn:aws:kms:eu-west-1:123456789012:key/k' }]);
+  });
+
   test("writes a document that passes the profile's own validator", async () => {
     await seed();
     expect(new Ajv().compile(ROLLOUT_DOCUMENT_SCHEMA)(JSON.parse(server.versions[0].content))).toBe(true);

@@ -34,7 +34,7 @@ describe('BrainConfigurationFile', () => {
       models: [{ name: 'price', owner: 'pricing' }],
       featureGroups: [{ name: 'house', features: [{ name: 'area', dtype: 'float32' }] }],
       vectorIndexes: [{ name: 'listings', dimension: 3, similarity: 'cosine' }],
-      limits: { maxBodyBytes: 10_485_760, maxBatch: 1024, requestTimeoutMs: 29_000 },
+      limits: { maxBodyBytes: 10_485_760, maxBatch: 1024, requestTimeoutMs: 28_000 },
     });
   });
 

@@ -104,8 +104,8 @@ describe('RolloutConfiguration', () => {
     const profileArn = arn(':application/', application, '/configurationprofile/', profile);
     const environmentArn = arn(':application/', application, '/environment/', environment);
     expect(statements).toEqual(expect.arrayContaining([
-      { Effect: 'Allow', Action: ['appconfig:CreateHostedConfigurationVersion', 'appconfig:ListHostedConfigurationVersions'], Resource: profileArn },
-      { Effect: 'Allow', Action: 'appconfig:ListDeployments', Resource: environmentArn },
+      { Effect: 'Allow', Action: ['appconfig:CreateHostedConfigurationVersion', 'appconfig:ListHostedConfigurationVersions'], Resource: [arn(':application/', application), profileArn] },
+      { Effect: 'Allow', Action: 'appconfig:ListDeployments', Resource: [arn(':application/', application), environmentArn] },
       {
         Effect: 'Allow',
         Action: 'appconfig:StartDeployment',
@@ -135,7 +135,7 @@ describe('RolloutConfiguration', () => {
           ]],
         },
       },
-      expect.objectContaining({ Action: 'kms:Decrypt', Resource: stack.resolve(keys.data.keyArn), Condition: { StringEquals: { 'kms:ViaService': expect.anything() } } }),
+      { Effect: 'Allow', Action: 'kms:Decrypt', Resource: stack.resolve(keys.data.keyArn) },
     ]);
     expect(workload.bindings).toEqual({
       [Binding.ROLLOUT_APPLICATION]: rollout.applicationId,

@@ -21,7 +21,7 @@ describe('every key', () => {
   const template = make();
 
   test('stands for one room of the brain', () => {
-    template.resourceCountIs('AWS::KMS::Key', 4);
+    template.resourceCountIs('AWS::KMS::Key', 5);
   });
 
   test('rotates, and waits 30 days before a deletion', () => {
@@ -33,7 +33,7 @@ describe('every key', () => {
   });
 
   test('lets IAM policies of the account decide, or nobody could administer it', () => {
-    for (const name of ['Data', 'Vectors', 'Cluster', 'Logs']) {
+    for (const name of ['Data', 'Vectors', 'Cluster', 'Logs', 'Alerts']) {
       expect(policyOf(name)).toContainEqual(expect.objectContaining({ Sid: 'AccountDecides', Action: 'kms:*', Effect: 'Allow' }));
     }
   });
@@ -82,10 +82,22 @@ describe('the logs key', () => {
     }));
   });
 
-  test('A7: lets alarms and events of this account publish to encrypted topics', () => {
-    expect(policyOf('Logs')).toContainEqual(expect.objectContaining({
-      Principal: { Service: ['cloudwatch.amazonaws.com', 'events.amazonaws.com'] }, Condition: { StringEquals: { 'aws:SourceAccount': ACCOUNT } },
+  test('lets nobody else use it', () => {
+    expect(policyOf('Logs')).toHaveLength(2);
+  });
+});
+
+describe('the alerts key', () => {
+  test('A7: lets alarms of this account publish to encrypted topics', () => {
+    expect(policyOf('Alerts')).toContainEqual(expect.objectContaining({
+      Principal: { Service: 'cloudwatch.amazonaws.com' }, Condition: { StringEquals: { 'aws:SourceAccount': ACCOUNT } },
     }));
+  });
+
+  test('A7: lets EventBridge publish without a condition, since it names no source there', () => {
+    const statement = policyOf('Alerts').find(({ Sid }) => Sid === 'Events')!;
+    expect(statement.Principal).toEqual({ Service: 'events.amazonaws.com' });
+    expect(statement.Condition).toBeUndefined();
   });
 });
 

@@ -15,7 +15,7 @@ function digests(directory: string): { [file: string]: string } {
 }
 
 /** Two machines that differ in everything a synth might look at. */
-const HERE = { TZ: 'UTC', LANG: 'C', HOME: '/nonexistent' };
+const HERE = { TZ: 'UTC', LANG: 'C', HOME: temporaryFolder() };
 const ELSEWHERE = {
   TZ: 'Pacific/Auckland',
   LANG: 'de_DE.UTF-8',

@@ -1,6 +1,7 @@
 /** Where everything of the embedded brain lies: one folder, `.thalos/` unless said otherwise. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { reject, systemCode } from './local-errors';
 import { acquireLock, type ProcessLock } from './process-lock';
 import { Paths, type FeatureGroupSchema } from '../../../src/contract';
 
@@ -11,9 +12,15 @@ export class DataDirectory {
     this.root = resolve(root);
   }
 
-  /** Creates the folder, and in it a `.gitignore` that keeps all of it out of version control. */
+  /** Creates the folder, and in it a `.gitignore` that keeps all of it out of version control. Fails with DATA_DIR_INVALID. */
   create(): void {
-    mkdirSync(this.root, { recursive: true });
+    try {
+      mkdirSync(this.root, { recursive: true });
+    } catch (error) {
+      // ENOTDIR: a folder above it is a file
+      if (!['EEXIST', 'ENOTDIR'].includes(systemCode(error) ?? '')) throw error;
+      reject('DATA_DIR_INVALID', `'${this.root}' is not a folder: give another --data-dir`, error);
+    }
     try {
       writeFileSync(join(this.root, '.gitignore'), '*\n', { flag: 'wx' });
     } catch {
@@ -51,7 +58,7 @@ export class DataDirectory {
     return join(this.root, 'spill');
   }
 
-  /** One process at a time does `what`; fails with DATA_DIR_BUSY. A lock whose process is gone is taken over. */
+  /** One process at a time does `what`; fails with DATA_DIR_BUSY or DATA_DIR_INVALID. A lock whose process is gone is taken over. */
   lock(what: string): ProcessLock {
     this.create();
     return acquireLock(join(this.root, 'locks', `${what}.lock`), `${what} on ${this.root}`);

@@ -8,6 +8,7 @@ const MEANINGS = {
   AMBIGUOUS_BRAIN: 'The cloud assembly holds more than one brain, and none was named.',
   INVALID_CONFIGURATION: 'brain.json is not valid, or has a version that this release does not read.',
   PORT_IN_USE: 'Another process listens on the port.',
+  DATA_DIR_INVALID: 'The path of the data directory, or of a folder above it, is one of a file.',
   DATA_DIR_BUSY: 'Another process works on the same part of the data directory.',
   DATA_DIR_CORRUPT: 'A file of the data directory is not what the embedded brain wrote.',
   FILE_NOT_FOUND: 'A file that was named does not exist.',

@@ -86,6 +86,23 @@ describe('the command line', () => {
   });
 });
 
+describe('the data directory', () => {
+  test.each([
+    ['local', () => [assembly]],
+    ['models put', () => [writeModel(join(work, 'model'), '1', 0), '--assembly', assembly]],
+    ['features import', () => ['drivers', join(work, 'absent.csv'), '--assembly', assembly]],
+    ['vectors import', () => ['places', join(work, 'absent.csv'), '--assembly', assembly]],
+  ])('fails %s when it is a file, or lies under one', async (words, args) => {
+    const file = join(work, 'file');
+    writeFileSync(file, 'mine');
+    for (const path of [file, join(file, 'deep', 'data')]) {
+      const { status, out, err } = await thalos(...words.split(' '), ...args(), '--data-dir', path);
+      expect({ status, out, err }).toEqual({ status: 1, out: '', err: `error: DATA_DIR_INVALID: '${path}' is not a folder: give another --data-dir\n` });
+    }
+    expect(readFileSync(file, 'utf8')).toBe('mine');
+  });
+});
+
 describe('the assembly', () => {
   const put = (...args: string[]) => thalos('models', 'put', writeModel(join(work, 'model'), '1', 0), '--data-dir', data, ...args);
 

@@ -38,7 +38,9 @@ export const NETWORK_TRAPS: Traps = {
       each(templates, 'AWS::EC2::VPCEndpoint', (endpoint) => {
         if (endpoint.properties.VpcEndpointType === 'Interface' || endpointService(endpoint) !== 's3' || !endpoint.properties.PolicyDocument) return undefined;
         const text = JSON.stringify(endpoint.properties.PolicyDocument);
-        const closed = ['starport-layer-bucket', 'cdk-', 'cloudformation-custom-resource-response-'].filter((name) => !text.includes(name));
+        // CDK's assets lie in a bucket of the account: they are open by name, or with every bucket of the account
+        const ways = { 'starport-layer-bucket': /starport-layer-bucket/, 'cdk-': /cdk-|aws:ResourceAccount/, 'cloudformation-custom-resource-response-': /custom-resource-response-/ };
+        const closed = Object.entries(ways).filter(([, way]) => !way.test(text)).map(([name]) => name);
         return closed.length > 0 && `closes the way to ${closed.join(', ')}`;
       }),
     mistake: {

@@ -1,0 +1,34 @@
+import { App, Stack } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { BrainEnvironment } from '../../src/environment';
+import { FoundationPlane, OperationsPlane } from '../../src/planes';
+
+const stack = new Stack(new App(), 'Stack', { env: { region: 'eu-central-1' } });
+const foundation = new FoundationPlane(stack, 'Foundation', { environment: BrainEnvironment.dev() });
+new OperationsPlane(stack, 'Operations', { foundation });
+const template = Template.fromStack(stack);
+
+test('alerts are encrypted with a key of their own, and go over TLS', () => {
+  template.hasResourceProperties('AWS::SNS::Topic', { KmsMasterKeyId: stack.resolve(foundation.keys.alerts.keyArn) });
+  template.hasResourceProperties('AWS::SNS::TopicPolicy', {
+    PolicyDocument: { Statement: Match.arrayWith([Match.objectLike({ Effect: 'Deny', Condition: { Bool: { 'aws:SecureTransport': 'false' } } })]) },
+  });
+});
+
+test('the rule may publish: nothing but plain HTTP is denied, since EventBridge names no source to a topic', () => {
+  const [{ Properties }] = Object.values(template.findResources('AWS::SNS::TopicPolicy'));
+  const statements: { Effect: string; Principal: object; Action: string; Condition?: object }[] = Properties.PolicyDocument.Statement;
+  expect(statements.filter(({ Effect }) => Effect === 'Deny')).toHaveLength(1);
+  expect(statements).toContainEqual(expect.objectContaining({ Effect: 'Allow', Action: 'sns:Publish', Principal: { Service: 'events.amazonaws.com' } }));
+});
+
+test('the guard watches every key of the brain', () => {
+  const { data, vectors, cluster, logs, alerts } = foundation.keys;
+  template.resourceCountIs('AWS::KMS::Key', 5);
+  template.hasResourceProperties('AWS::Events::Rule', {
+    EventPattern: {
+      source: ['aws.kms'],
+      detail: { eventName: ['DisableKey', 'ScheduleKeyDeletion'], resources: { ARN: [data, vectors, cluster, logs, alerts].map((key) => stack.resolve(key.keyArn)) } },
+    },
+  });
+});
