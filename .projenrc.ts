@@ -89,6 +89,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
       transform: { '^.+\\.[cm]?ts$': new javascript.Transform('@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript', decorators: true } } }) },
       moduleNameMapper: { '^thalos-brain$': '<rootDir>/src/index.ts' },
       globalSetup: '<rootDir>/test/support/global-setup.ts',
+      globalTeardown: '<rootDir>/test/support/global-teardown.ts',
       setupFiles: ['<rootDir>/test/support/setup.ts'],
       coverageReporters: ['text-summary'],
       collectCoverage: false,
