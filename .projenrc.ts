@@ -98,7 +98,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     junitReporting: false,
   },
   sampleCode: false,
-  gitignore: ['/assets/', '/.thalos/', 'cdk.out/', '*.tsbuildinfo', '/.tmp/', '__pycache__/', '.DS_Store', '/tsconfig.json', '!/.ci/'],
+  gitignore: ['/assets/', '/.thalos/', 'cdk.out/', '*.tsbuildinfo', '/.tmp/', '.jsii.tabl.json', '__pycache__/', '.DS_Store', '/tsconfig.json', '!/.ci/'],
   bin: { 'thalos-brain': 'assets/cli/thalos-brain.js' },
   eslintOptions: { dirs: ['src', 'runtime', 'examples', 'bench'], devdirs: ['test', 'projenrc'] },
 });
