@@ -41,19 +41,7 @@ export class BrainStage extends Stage {
       vectorIndexes,
       vectorScope: vectorIndexes.length > 0 ? stack('Vectors') : undefined,
     });
-    this.serving = new ServingPlane(stack('Serving'), 'Plane', {
-      environment,
-      foundation: this.foundation,
-      data: this.data,
-      name,
-      models,
-      featureGroups,
-      vectorIndexes,
-      cluster: props.cluster,
-      runtime: props.runtime,
-      inference: props.inference,
-      edge: props.edge,
-    });
+    this.serving = new ServingPlane(stack('Serving'), 'Plane', { ...props, foundation: this.foundation, data: this.data, name, models, featureGroups, vectorIndexes });
     this.operations = new OperationsPlane(stack('Operations'), 'Plane', { foundation: this.foundation });
   }
 }

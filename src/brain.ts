@@ -66,19 +66,7 @@ export class Brain extends Construct {
 
     this.foundation = new FoundationPlane(this, 'Foundation', { environment, network: props.network });
     this.data = new DataPlane(this, 'Data', { environment, foundation: this.foundation, name, featureGroups, vectorIndexes });
-    this.serving = new ServingPlane(this, 'Serving', {
-      environment,
-      foundation: this.foundation,
-      data: this.data,
-      name,
-      models,
-      featureGroups,
-      vectorIndexes,
-      cluster: props.cluster,
-      runtime: props.runtime,
-      inference: props.inference,
-      edge: props.edge,
-    });
+    this.serving = new ServingPlane(this, 'Serving', { ...props, foundation: this.foundation, data: this.data, name, models, featureGroups, vectorIndexes });
     this.operations = new OperationsPlane(this, 'Operations', { foundation: this.foundation });
   }
 }
