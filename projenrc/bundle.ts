@@ -3,8 +3,9 @@
  * not change are left alone and appear in one step, so that a test run that reads assets/ never sees half a bundle.
  */
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join, relative } from 'node:path';
-import { build, type BuildOptions } from 'esbuild';
+import { basename, dirname, extname, join, relative } from 'node:path';
+import { build, type BuildOptions, type Loader, type Plugin, transform } from 'esbuild';
+import { type LockedPackages, sbomOf } from './sbom';
 
 const ROOT = join(__dirname, '..');
 const ASSETS = join(ROOT, 'assets');
@@ -20,13 +21,33 @@ export const COMMON = {
   platform: 'node',
   target: 'node20',
   format: 'cjs',
-  minify: true,
-  keepNames: true,
+  minifySyntax: true,
+  minifyWhitespace: true,
   legalComments: 'none',
   charset: 'utf8',
   absWorkingDir: ROOT,
   logLevel: 'warning',
 } as const satisfies BuildOptions;
+
+const PAGE = join(ROOT, 'runtime', 'local', 'console', 'page');
+
+/** Puts the console's files, made smaller, in the place of the module that reads them: one file holds all of the command line. */
+const embedPage: Plugin = {
+  name: 'embed-page',
+  setup({ onLoad }) {
+    onLoad({ filter: /[/\\]local[/\\]console[/\\]page-files\.ts$/ }, async () => {
+      const names = readdirSync(PAGE).sort();
+      const files = await Promise.all(names.map(async (name) => [name, await smaller(name, readFileSync(join(PAGE, name), 'utf8'))]));
+      return { contents: `export const pageFiles = () => new Map(${JSON.stringify(files)});`, loader: 'js', watchFiles: names.map((name) => join(PAGE, name)) };
+    });
+  },
+};
+
+async function smaller(name: string, text: string): Promise<string> {
+  const loader = extname(name).slice(1);
+  if (loader !== 'js' && loader !== 'css') return text;
+  return (await transform(text, { loader: loader satisfies Loader, minify: true, target: loader === 'js' ? 'es2022' : ['chrome111', 'firefox113', 'safari16.4'], legalComments: 'none', charset: 'utf8' })).code;
+}
 
 /** The command line, and beside it the worker that it starts. */
 export function cliBundle(outdir: string): BuildOptions & { write: false } {
@@ -35,6 +56,7 @@ export function cliBundle(outdir: string): BuildOptions & { write: false } {
     entryPoints: { 'thalos-brain': 'runtime/local/cli.ts', 'onnx-worker': 'runtime/adapters/local/onnx-worker.ts' },
     outdir,
     external: NATIVE,
+    plugins: [embedPage],
   };
 }
 
@@ -42,6 +64,9 @@ export function cliBundle(outdir: string): BuildOptions & { write: false } {
 async function bundles(): Promise<Map<string, Uint8Array>> {
   const handlers = readdirSync(join(ROOT, 'runtime/handlers')).filter((file) => file.endsWith('.lambda.ts')).sort();
   const service = 'inference-service';
+  const serviceBundle = build({
+    ...COMMON, target: 'node24', entryPoints: [`runtime/${service}/main.ts`], outfile: join(ASSETS, service, 'index.js'), metafile: true,
+  });
   const results = await Promise.all([
     ...handlers.map((file) => build({
       ...COMMON,
@@ -49,13 +74,20 @@ async function bundles(): Promise<Map<string, Uint8Array>> {
       entryPoints: [join('runtime/handlers', file)],
       outfile: join(ASSETS, 'handlers', basename(file, '.lambda.ts'), 'index.js'),
     })),
-    build({ ...COMMON, target: 'node24', entryPoints: [`runtime/${service}/main.ts`], outfile: join(ASSETS, service, 'index.js') }),
+    serviceBundle,
     build(cliBundle(join(ASSETS, 'cli'))),
   ]);
   const files = new Map(results.flatMap((result) => result.outputFiles).map((file) => [relative(ASSETS, file.path), file.contents]));
   files.set(CLI, Buffer.concat([Buffer.from('#!/usr/bin/env node\n'), files.get(CLI)!]));
   files.set(join(service, 'Dockerfile'), readFileSync(join(ROOT, 'runtime', service, 'Dockerfile')));
+  files.set(join(service, 'sbom.cdx.json'), Buffer.from(sbomOf({
+    name: `thalos-brain-${service}`, version: json('package.json').version, metafile: (await serviceBundle).metafile, locked: json('package-lock.json').packages,
+  })));
   return files;
+}
+
+function json(file: string): { version: string; packages: LockedPackages } {
+  return JSON.parse(readFileSync(join(ROOT, file), 'utf8'));
 }
 
 function write(path: string, content: Uint8Array): void {

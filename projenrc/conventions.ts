@@ -97,7 +97,7 @@ export function lintBoundaries(project: Project): void {
     rules: forbid(
       { group: ['**/src/**', '!**/src/contract', '!**/src/contract/**'], message: 'runtime/ imports only src/contract from src/.' },
       {
-        group: ['**/adapters/**', '@aws-sdk/*', '@smithy/*', '@opensearch-project/*', 'lmdb', '@duckdb/*', 'onnxruntime-*', 'fastify', 'node:fs*', 'node:http*', 'node:net'],
+        group: ['**/adapters/**', '@aws-sdk/*', '@smithy/*', '@opensearch-project/*', 'lmdb', '@duckdb/*', 'onnxruntime-*', 'node:fs*', 'node:http*', 'node:net'],
         message: 'runtime/core is pure domain and ports: adapters, SDKs and I/O live outside it.',
       },
     ),
