@@ -30,18 +30,26 @@ export const ERRORS = {
   REQUEST_TIMEOUT: entry(408, 'DEADLINE_EXCEEDED', 'The request did not arrive in time.'),
   HEADERS_TOO_LARGE: entry(431, 'RESOURCE_EXHAUSTED', "The request's headers are too large."),
   CANCELLED: entry(499, 'CANCELLED', 'The caller closed the connection; only logs show this.'),
+  UNAUTHENTICATED: entry(401, 'UNAUTHENTICATED', 'The request has no token that the service accepts.'),
+  PERMISSION_DENIED: entry(403, 'PERMISSION_DENIED', "The token's scopes do not allow what the request asks for."),
+  FOREIGN_ORIGIN: entry(403, 'PERMISSION_DENIED', 'The Host or the Origin of the request is not one of this brain.'),
   UNKNOWN_MODEL: entry(404, 'NOT_FOUND', 'The brain declares no such model.'),
   UNKNOWN_VERSION: entry(404, 'NOT_FOUND', 'The rollout document does not approve this version.'),
   UNKNOWN_ENTITY: entry(404, 'NOT_FOUND', 'A feature group has no row for an entity, and not every feature has a default.'),
   FEATURE_MISSING: entry(422, 'FAILED_PRECONDITION', "An entity's row lacks a feature that has no default or is required."),
   FEATURE_STALE: entry(422, 'FAILED_PRECONDITION', 'A feature is older than its maxAge and has no default or is required.'),
   TOO_FEW_NEIGHBOURS: entry(422, 'FAILED_PRECONDITION', 'The index returned fewer than k neighbours, and the manifest declares no fill.'),
+  ROLLOUT_BUSY: entry(409, 'ABORTED', 'Another process is changing the rollout document.'),
+  ROLLOUT_CHANGED: entry(412, 'ABORTED', 'The rollout document is no longer the one that the change was made for.'),
   MODEL_NOT_READY: entry(503, 'UNAVAILABLE', 'No version of the model is released, or the version is not loaded yet.'),
   FEATURE_STORE_UNAVAILABLE: entry(503, 'UNAVAILABLE', 'The online feature store does not answer.'),
   VECTOR_STORE_UNAVAILABLE: entry(503, 'UNAVAILABLE', 'The vector store does not answer.'),
   RUNTIME_UNAVAILABLE: entry(503, 'UNAVAILABLE', 'The model runtime does not answer.'),
   ARTIFACT_STORE_UNAVAILABLE: entry(503, 'UNAVAILABLE', 'The artifact store does not answer.'),
+  IDENTITY_UNAVAILABLE: entry(503, 'UNAVAILABLE', "The keys of the token's issuer cannot be fetched."),
   SHUTTING_DOWN: entry(503, 'UNAVAILABLE', 'The process drains and takes no new request.'),
+  OVERLOADED: entry(503, 'UNAVAILABLE', 'The service has more work than it can do in time, and shed this request before it began.'),
+  RATE_LIMITED: entry(429, 'RESOURCE_EXHAUSTED', "The tenant has taken its share of the service's capacity, and others wait."),
   DEADLINE_EXCEEDED: entry(504, 'DEADLINE_EXCEEDED', 'The answer was not ready within the declared request timeout.'),
   INVALID_CONFIGURATION: entry(500, 'FAILED_PRECONDITION', 'brain.json or a binding is missing or invalid.'),
   INVALID_ROLLOUT: entry(500, 'FAILED_PRECONDITION', 'A rollout document is not valid; the last good one stays in force.'),
@@ -64,8 +72,23 @@ export interface ErrorBody {
   readonly [detail: string]: unknown;
 }
 
-/** Any failure with a meaning for the caller. `details` are shown to the caller beside the message. */
+/**
+ * Any failure with a meaning for the caller. `details` are shown to the caller beside the message; of these, `retry_after_s` also becomes
+ * HTTP's Retry-After and gRPC's metadata `retry-after`.
+ */
 export class BrainError extends Error {
+  /**
+   * Without a stack, which is most of what an error costs: for refusals that come by the thousand just when there is no time for them,
+   * and whose code says where they come from.
+   */
+  static withoutStack(code: ErrorCode, text: string, details?: Readonly<Record<string, unknown>>): BrainError {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
+    const error = new BrainError(code, text, details);
+    Error.stackTraceLimit = stackTraceLimit;
+    return error;
+  }
+
   override readonly name = 'BrainError';
 
   constructor(readonly code: ErrorCode, readonly text: string, readonly details: Readonly<Record<string, unknown>> = {}, options?: ErrorOptions) {
@@ -74,6 +97,12 @@ export class BrainError extends Error {
 
   get status(): number {
     return ERRORS[this.code].status;
+  }
+
+  /** Whole seconds after which the caller may come back; undefined where that is not known. */
+  get retryAfterS(): number | undefined {
+    const seconds = this.details.retry_after_s;
+    return typeof seconds === 'number' ? seconds : undefined;
   }
 
   toBody(): ErrorBody {

@@ -22,6 +22,16 @@ export interface ServiceLimits {
   readonly requestTimeoutMs: number;
 }
 
+/** How much of the traffic the brain remembers: shares from 0 to 1. */
+export interface TelemetryDeclaration {
+  /** Requests that begin a trace of their own; one that arrives with a sampled trace context is always traced. */
+  readonly traces: number;
+  /** Requests whose payload is captured, redacted. */
+  readonly capture: number;
+  /** Requests whose features and predictions go into the distributions that drift is measured on. */
+  readonly statistics: number;
+}
+
 /** `brain.json`: what the brain declares. Declarations only: no token, no physical name, no secret. */
 export interface BrainConfiguration {
   readonly schemaVersion: typeof BRAIN_CONFIGURATION_VERSION;
@@ -31,7 +41,11 @@ export interface BrainConfiguration {
   readonly featureGroups: readonly FeatureGroupSchema[];
   readonly vectorIndexes: readonly VectorIndexSchema[];
   readonly limits: ServiceLimits;
+  /** @default - {@link DEFAULT_TELEMETRY} */
+  readonly telemetry?: TelemetryDeclaration;
 }
+
+const SHARE: JsonSchema = { type: 'number', minimum: 0, maximum: 1 };
 
 export const BRAIN_CONFIGURATION_SCHEMA: JsonSchema = {
   $schema: 'http://json-schema.org/draft-07/schema#',
@@ -44,8 +58,11 @@ export const BRAIN_CONFIGURATION_SCHEMA: JsonSchema = {
     featureGroups: array(FEATURE_GROUP_SCHEMA),
     vectorIndexes: array(VECTOR_INDEX_SCHEMA),
     limits: object({ maxBodyBytes: integer(1024), maxBatch: integer(1), requestTimeoutMs: integer(1) }),
-  }),
+    telemetry: object({ traces: SHARE, capture: SHARE, statistics: SHARE }),
+  }, ['schemaVersion', 'name', 'environment', 'models', 'featureGroups', 'vectorIndexes', 'limits']),
 };
+
+export const DEFAULT_TELEMETRY: TelemetryDeclaration = { traces: 0.01, capture: 0, statistics: 0.05 };
 
 /**
  * The limits where nothing else is said: API Gateway's payload limit of 10 MB, and one second less than its integration timeout of 29 s, so

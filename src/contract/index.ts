@@ -2,6 +2,7 @@ export * from './brain-configuration';
 export * from './datatypes';
 export * from './feature-schema';
 export * from './json-schema';
+export * from './metrics';
 export * from './model-manifest';
 export * from './names';
 export * from './online-item';

@@ -26,6 +26,17 @@ export interface FeatureTensor {
   /** Entity inputs, in the order of the groups' entity keys. */
   readonly keys: readonly string[];
   readonly groups: readonly { readonly group: string; readonly features: readonly string[] }[];
+  /** `defaults`: while the feature store is away, every feature counts as absent and the answer says `degraded`. @default fail */
+  readonly onUnavailable?: 'fail' | 'defaults';
+  /** A flag of the rollout document; where it is off, nothing is read and every feature counts as absent. */
+  readonly flag?: string;
+}
+
+/** A condition on the neighbours: the field has one of `values`, or the value that the public input `input` gives for the row. */
+export interface VectorCondition {
+  readonly field: string;
+  readonly values?: readonly (string | number | boolean)[];
+  readonly input?: string;
 }
 
 /** A tensor built from nearest neighbours: shape [-1, k, fields], nearest first. */
@@ -37,8 +48,31 @@ export interface VectorTensor {
   readonly tensor: string;
   /** Numeric fields of the index, and `_score` for the similarity score. */
   readonly fields: readonly string[];
+  /** Every condition must hold. */
+  readonly filter?: readonly VectorCondition[];
   /** What a missing neighbour is filled with, where the index holds fewer than k; without it such a request fails. */
   readonly fill?: number;
+  /** `fill`: while the vector store is away, every neighbour is missing and the answer says `degraded`. @default fail */
+  readonly onUnavailable?: 'fail' | 'fill';
+  /** A flag of the rollout document; where it is off, nothing is searched and every neighbour is missing. */
+  readonly flag?: string;
+}
+
+/** A model that answers with a sequence: token by token, or in pieces. */
+export interface Streaming {
+  /** The output that holds the text of one piece (BYTES): counted as one token where no output counts them. */
+  readonly text?: string;
+  /** Integer outputs that count tokens: of the prompt, and of what was generated so far. */
+  readonly promptTokens?: string;
+  readonly completionTokens?: string;
+}
+
+/** Requests joined into one call of the runtime by the service itself, for a runtime that does not. */
+export interface Batching {
+  /** Rows of one call. */
+  readonly maxSize: number;
+  /** How long the first request waits for others, milliseconds. */
+  readonly maxDelayMs: number;
 }
 
 export interface Enrichment {
@@ -66,6 +100,9 @@ export interface ModelManifest {
   readonly inputs: readonly TensorSchema[];
   readonly outputs: readonly TensorSchema[];
   readonly enrichment?: Enrichment;
+  /** Present: the model is decoupled and asked through `generate`, `generate_stream` and ModelStreamInfer. */
+  readonly streaming?: Streaming;
+  readonly batching?: Batching;
   /** Requests run before the version is ready: public inputs as an OIP v2 JSON body's `inputs`, or the model's own inputs. */
   readonly warmUp?: readonly { readonly inputs: readonly (TensorSchema & { readonly data: readonly (number | string | boolean)[] })[] }[];
   readonly slo?: { readonly latencyP95Ms?: number; readonly availability?: number };
@@ -103,16 +140,29 @@ export const MODEL_MANIFEST_SCHEMA: JsonSchema = {
         tensor: string(TENSOR_NAME_PATTERN),
         keys: array(string(TENSOR_NAME_PATTERN), { minItems: 1, maxItems: 4 }),
         groups: array(object({ group: string(NAME_PATTERN), features: array(string(NAME_PATTERN), { minItems: 1 }) }), { minItems: 1 }),
-      })),
+        onUnavailable: enumeration(['fail', 'defaults']),
+        flag: string(NAME_PATTERN),
+      }, ['tensor', 'keys', 'groups'])),
       vectors: array(object({
         input: string(TENSOR_NAME_PATTERN),
         index: string(NAME_PATTERN),
         k: integer(1, 1000),
         tensor: string(TENSOR_NAME_PATTERN),
         fields: array({ type: 'string', pattern: '^(_score|[a-z][a-z0-9_-]{0,62})$' }, { minItems: 1, uniqueItems: true }),
+        filter: array(object({
+          field: string(NAME_PATTERN),
+          values: array({ type: ['string', 'number', 'boolean'] }, { minItems: 1, maxItems: 100 }),
+          input: string(TENSOR_NAME_PATTERN),
+        }, ['field']), { minItems: 1, maxItems: 8 }),
         fill: { type: 'number' },
+        onUnavailable: enumeration(['fail', 'fill']),
+        flag: string(NAME_PATTERN),
       }, ['input', 'index', 'k', 'tensor', 'fields'])),
     }, []),
+    streaming: object({
+      text: string(TENSOR_NAME_PATTERN), promptTokens: string(TENSOR_NAME_PATTERN), completionTokens: string(TENSOR_NAME_PATTERN),
+    }, []),
+    batching: object({ maxSize: integer(2, 4096), maxDelayMs: { type: 'number', minimum: 0, maximum: 1000 } }),
     warmUp: array(object({ inputs: array(object({ ...TENSOR, data: array({ type: ['number', 'string', 'boolean'] }) }), { minItems: 1 }) })),
     slo: object({ latencyP95Ms: { type: 'number', minimum: 0 }, availability: { type: 'number', minimum: 0, maximum: 1 } }, []),
     evaluation: { type: 'object', additionalProperties: { type: 'number' } },

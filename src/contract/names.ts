@@ -9,9 +9,22 @@ export const Binding = {
   ROLLOUT_APPLICATION: 'ROLLOUT_APPLICATION',
   ROLLOUT_ENVIRONMENT: 'ROLLOUT_ENVIRONMENT',
   ROLLOUT_PROFILE: 'ROLLOUT_PROFILE',
-  /** Base URL of the Triton pool, e.g. `http://triton-stable.thalos-runtime.svc:8000`. */
+  /** The Triton pool's gRPC: `grpc://triton-stable.thalos-runtime.svc:8001`, or `grpcs://…` with certificates on both sides. */
   TRITON_ENDPOINT: 'TRITON_ENDPOINT',
   SAGEMAKER_ENDPOINT: 'SAGEMAKER_ENDPOINT',
+  /** Whose tokens the service verifies: issuer, audience, the scopes of which a token must hold all (space separated), and where its keys are. */
+  JWT_ISSUER: 'JWT_ISSUER',
+  JWT_AUDIENCE: 'JWT_AUDIENCE',
+  JWT_SCOPES: 'JWT_SCOPES',
+  JWKS_URI: 'JWKS_URI',
+  /** `host:port` of the CloudWatch agent's listener for the embedded metric format, TCP. */
+  EMF_ENDPOINT: 'EMF_ENDPOINT',
+  /** Log group that each line of the embedded metric format names (`_aws.LogGroupName`): the agent may write to no other. */
+  EMF_LOG_GROUP: 'EMF_LOG_GROUP',
+  /** URL that takes OTLP traces over HTTP, e.g. `http://cloudwatch-agent.amazon-cloudwatch.svc:4318/v1/traces`. */
+  OTLP_ENDPOINT: 'OTLP_ENDPOINT',
+  /** Name of the Firehose stream that takes captured payloads. */
+  CAPTURE_STREAM: 'CAPTURE_STREAM',
 } as const;
 export type BindingName = typeof Binding[keyof typeof Binding];
 
@@ -24,10 +37,21 @@ export const Paths = {
   CONFIGURATION: '/etc/thalos/brain/brain.json',
   BINDINGS: '/etc/thalos/bindings',
   SERVING_CERTIFICATES: '/etc/thalos/tls',
+  /**
+   * Certificate, key and authorities (`tls.crt`, `tls.key`, `ca.crt`) towards the runtime. The scheme of {@link Binding.TRITON_ENDPOINT} says whether
+   * they are used: with `grpcs` no version becomes ready until they are there, with `grpc` nobody looks at them.
+   */
+  RUNTIME_CERTIFICATES: '/etc/thalos/runtime-tls',
+  /** `token`, `ca.crt` and `namespace` for the Kubernetes API, where its clients look for them. The token is renewed in place: read it for each connection. */
+  KUBERNETES_API: '/var/run/secrets/kubernetes.io/serviceaccount',
   /** In the artifact bucket and in the local data directory: `models/<name>/<version>/`. */
   MODELS: 'models',
   /** Last good rollout document beside the artifacts. */
   LAST_GOOD_ROLLOUT: 'rollout/last-good.json',
+  /** In the artifact bucket and in the local data directory: windows of statistics, `statistics/<model>/<version>/`. */
+  STATISTICS: 'statistics',
+  /** In the capture bucket: captured payloads as gzipped JSON lines, by year, month, day and hour of their arrival. */
+  CAPTURE: 'capture',
 } as const;
 
 export const Port = {
@@ -35,9 +59,17 @@ export const Port = {
   REST: 8443,
   /** Inference service, plain HTTP on the pod for probes only: live and ready, nothing else. */
   HEALTH: 8086,
+  /** Inference service, gRPC over TLS. */
+  GRPC: 8444,
+  /** Inference service, Prometheus metrics, plain HTTP on the pod. */
+  METRICS: 8087,
   TRITON_HTTP: 8000,
   TRITON_GRPC: 8001,
   TRITON_METRICS: 8002,
+  /** CloudWatch agent, embedded metric format over TCP: the port that its operator opens for it. */
+  EMF: 25888,
+  /** CloudWatch agent, OTLP over HTTP. */
+  OTLP: 4318,
 } as const;
 
 /** Routes that the edge exposes; `{name}` as API Gateway writes path parameters. Nothing else is reachable from outside. */
@@ -48,13 +80,55 @@ export const PUBLIC_ROUTES = [
   { method: 'GET', path: '/v2/models/{model}' },
   { method: 'GET', path: '/v2/models/{model}/ready' },
   { method: 'POST', path: '/v2/models/{model}/infer' },
+  { method: 'POST', path: '/v2/models/{model}/generate' },
   { method: 'GET', path: '/v2/models/{model}/versions/{version}' },
   { method: 'GET', path: '/v2/models/{model}/versions/{version}/ready' },
   { method: 'POST', path: '/v2/models/{model}/versions/{version}/infer' },
+  { method: 'POST', path: '/v2/models/{model}/versions/{version}/generate' },
+  { method: 'GET', path: '/openapi.json' },
 ] as const;
 
-export const Namespace = { INFERENCE: 'thalos-inference', RUNTIME: 'thalos-runtime' } as const;
-export const ServiceAccount = { INFERENCE: 'inference-service', RUNTIME: 'model-runtime' } as const;
+/** Headers of a request, and metadata of a gRPC call, that are ours. */
+export const Header = {
+  /** Given back in the answer; made where the caller gives none. */
+  REQUEST_ID: 'x-request-id',
+  /** How long the caller waits, milliseconds; shortens the declared limit, never lengthens it. gRPC has its own deadline. */
+  TIMEOUT: 'x-request-timeout-ms',
+  /** An approved version, for a caller whose verified token holds {@link Scope.OVERRIDE}. */
+  MODEL_VERSION: 'x-model-version',
+  /** `high`, for a caller whose verified token holds {@link Scope.PRIORITY}; `low` for anybody. */
+  PRIORITY: 'x-priority',
+} as const;
+
+/** Headers with this prefix are the brain's own: the edge strips them and the service reads none of them. */
+export const INTERNAL_HEADER_PREFIX = 'x-thalos-';
+
+/** Scopes of a verified token that let its holder do more than ask. */
+export const Scope = { OVERRIDE: 'brain/override', PRIORITY: 'brain/priority' } as const;
+
+/** Environment variables of the pods, from the downward API. */
+export const PodEnv = {
+  /** Topology zone of the node, where the cluster tells (label `topology.kubernetes.io/zone` on the pod). */
+  ZONE: 'POD_ZONE',
+  NAME: 'POD_NAME',
+  NAMESPACE: 'POD_NAMESPACE',
+} as const;
+
+export const Namespace = {
+  INFERENCE: 'thalos-inference',
+  RUNTIME: 'thalos-runtime',
+  /** Where the CloudWatch add-on puts its agent. */
+  OBSERVABILITY: 'amazon-cloudwatch',
+  /** Where KEDA is installed. */
+  SCALING: 'keda',
+} as const;
+
+export const ServiceAccount = {
+  INFERENCE: 'inference-service',
+  RUNTIME: 'model-runtime',
+  /** Of the CloudWatch agent and of Fluent Bit beside it. */
+  OBSERVABILITY: 'cloudwatch-agent',
+} as const;
 
 /** Environment variables of the Lambda handlers. */
 export const HandlerEnv = {
@@ -88,6 +162,8 @@ export const Parameter = {
   ENRICHMENT: 'enrichment',
   /** Answer: names of features that were filled with their declared default, comma separated. */
   DEFAULTED: 'defaulted_features',
+  /** Answer: what was away and stood in for by its declared fallback, `features:<tensor>` or `vectors:<tensor>`, comma separated. */
+  DEGRADED: 'degraded',
 } as const;
 
 /** Service-linked roles that a brain needs: the service, and the name that IAM gives its role (each service's user guide). */

@@ -3,14 +3,36 @@ import { DIGEST_PATTERN, enumeration, integer, JsonSchema, mapOf, NAME_PATTERN, 
 /** Version of the rollout document. */
 export const ROLLOUT_DOCUMENT_VERSION = '1';
 export const ROLLOUT_MODES = ['canary', 'ab', 'shadow', 'blueGreen'] as const;
+/** `subject`, `tenant`, or where in the request the key stands. */
+export const STICKY_KEY_PATTERN = '^(subject|tenant|(input|parameter|header):[A-Za-z_][A-Za-z0-9_.:/-]{0,127})$';
 export type RolloutMode = typeof ROLLOUT_MODES[number];
+
+/**
+ * A version beside the stable one.
+ *
+ * - `canary`, `ab`: `weight` percent of the sticky keys get it; the two differ in intent, and in what measures them.
+ * - `shadow`: `weight` percent of requests are mirrored to it; its answer is compared and thrown away.
+ * - `blueGreen`: `weight` is 0 or 100: nobody gets it, or everybody.
+ */
+export interface Candidate {
+  readonly version: string;
+  /** 0 to 100. */
+  readonly weight: number;
+  readonly mode: RolloutMode;
+  /**
+   * What is hashed: `subject` or `tenant` of the verified token, `input:<name>`, `parameter:<name>` or `header:<name>` of the request.
+   * @default - `subject` where a token was verified, else the request's id
+   */
+  readonly stickyKey?: string;
+}
 
 /** Which version of one model serves which share of traffic. Approved means: listed under `versions`. */
 export interface ModelRollout {
   readonly stable: string;
-  readonly candidate?: { readonly version: string; readonly weight: number; readonly mode: RolloutMode; readonly stickyKey?: string };
+  readonly candidate?: Candidate;
   /** For each approved version, the digest of its manifest. */
   readonly versions: Readonly<Record<string, { readonly digest: string }>>;
+  /** Feature flags: a manifest hangs a step of its enrichment on one. A flag that is not here is on. */
   readonly flags?: Readonly<Record<string, boolean>>;
 }
 
@@ -31,10 +53,10 @@ export const ROLLOUT_DOCUMENT_SCHEMA: JsonSchema = {
         version: string(VERSION_PATTERN),
         weight: integer(0, 100),
         mode: enumeration(ROLLOUT_MODES),
-        stickyKey: string(),
+        stickyKey: string(STICKY_KEY_PATTERN),
       }, ['version', 'weight', 'mode']),
       versions: { ...mapOf(VERSION_PATTERN, object({ digest: string(DIGEST_PATTERN) })), minProperties: 1 },
-      flags: { type: 'object', additionalProperties: { type: 'boolean' } },
+      flags: mapOf(NAME_PATTERN, { type: 'boolean' }),
     }, ['stable', 'versions'])),
   }),
 };

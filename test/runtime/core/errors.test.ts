@@ -32,6 +32,18 @@ describe('the error registry', () => {
     expect(new BrainError('INTERNAL', 'x', { code: 'OTHER', error: 'other' }).toBody()).toEqual({ error: 'INTERNAL: x', code: 'INTERNAL' });
   });
 
+  test('an error knows when to come back where its details say so', () => {
+    expect(new BrainError('OVERLOADED', 'x', { retry_after_s: 2 }).retryAfterS).toBe(2);
+    expect(new BrainError('OVERLOADED', 'x').retryAfterS).toBeUndefined();
+  });
+
+  test('an error without a stack says the same, and leaves other errors their stacks', () => {
+    const error = BrainError.withoutStack('OVERLOADED', 'x', { retry_after_s: 1 });
+    expect(error.stack).not.toContain('at ');
+    expect(error.toBody()).toEqual(new BrainError('OVERLOADED', 'x', { retry_after_s: 1 }).toBody());
+    expect(new Error('x').stack).toContain('at ');
+  });
+
   test('refuse throws', () => {
     expect(() => refuse('MISSING_INPUT', 'x')).toThrow(BrainError);
   });
