@@ -3,26 +3,37 @@
  * each BYTES element is its length in four bytes and then its bytes.
  */
 import { refuse } from './errors';
-import { allocate, byteStrings, elementCount, type NumericArray, type Tensor } from './tensors';
+import { arrayOver, byteStrings, bytesPerElement, elementCount, type NumericArray, type Tensor } from './tensors';
 import type { OipDatatype } from '../../src/contract';
 
 /** Fails with INVALID_SHAPE where the size does not fit the shape, with INVALID_DATA where the bytes do not fit the datatype. */
 export function fromBinary(name: string, datatype: OipDatatype, shape: readonly number[], bytes: Uint8Array): Tensor {
   const count = elementCount(shape);
   if (datatype === 'BYTES') return { name, datatype, shape, data: splitByteStrings(name, count, bytes) };
-  const size = count * allocate(datatype, 0).BYTES_PER_ELEMENT;
+  const size = count * bytesPerElement(datatype);
   if (bytes.length !== size) {
     refuse('INVALID_SHAPE', `tensor '${name}' of ${datatype} [${shape.join(', ')}] is ${size} bytes, but binary_data_size is ${bytes.length}`, { tensor: name });
   }
-  const data = allocate(datatype, count);
-  // a copy: the bytes in the body need not be aligned
-  new Uint8Array(data.buffer).set(bytes);
+  const data = arrayOver(datatype, bytes);
   if (datatype === 'BOOL') {
     const odd = (data as Uint8Array).findIndex((value) => value > 1);
     if (odd >= 0) refuse('INVALID_DATA', `element ${odd} of tensor '${name}' is ${data[odd]}, which is no BOOL`, { tensor: name });
   }
   return { name, datatype, shape, data };
 }
+
+/**
+ * Memory for a body, such that the first binary tensor behind its JSON is aligned for every datatype, and those after it where the sizes
+ * before them allow: such a tensor is a view of the body, and no byte of it is copied again.
+ */
+export function allocateBody(length: number, headerLength: number): Buffer {
+  // without this a small buffer would come from a pool at any place
+  const offset = (ALIGNMENT - headerLength % ALIGNMENT) % ALIGNMENT;
+  return Buffer.from(new ArrayBuffer(length + offset), offset, length);
+}
+
+/** Bytes of the widest element. */
+const ALIGNMENT = 8;
 
 export function toBinary(tensor: Tensor): Uint8Array {
   if (tensor.datatype !== 'BYTES') {

@@ -1,7 +1,8 @@
 /** The other side of the Open Inference Protocol: what we send to a runtime that speaks it, and what we read from it. */
 import { fromBinary, toBinary } from './binary-tensors';
 import { BrainError, refuse } from './errors';
-import { fromJson, type Tensor, toJson } from './tensors';
+import { jsonElements, quote } from './json-elements';
+import { fromJson, type Tensor } from './tensors';
 import type { OipDatatype } from '../../src/contract';
 
 interface RuntimeOutput {
@@ -14,7 +15,10 @@ interface RuntimeOutput {
 
 /** Inputs as JSON. Fails with UNSUPPORTED_DATATYPE on FP16 and BF16. */
 export function writeJsonInputs(inputs: readonly Tensor[]): string {
-  return JSON.stringify({ inputs: inputs.map(toJson) });
+  return `{"inputs":[${inputs.map((tensor) => {
+    const { name, datatype, shape } = tensor;
+    return `{"name":${quote(name)},"datatype":"${datatype}","shape":[${shape.join(',')}],"data":[${jsonElements(tensor)}]}`;
+  }).join(',')}]}`;
 }
 
 /** Inputs as binary tensors behind a JSON header, asking for binary outputs. */

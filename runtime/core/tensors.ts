@@ -21,14 +21,6 @@ export interface Tensor {
   readonly data: TensorData;
 }
 
-/** A tensor as it stands in a JSON body. */
-export interface JsonTensor {
-  readonly name: string;
-  readonly datatype: OipDatatype;
-  readonly shape: readonly number[];
-  readonly data: readonly (number | string | boolean)[];
-}
-
 const ARRAYS = {
   BOOL: Uint8Array,
   UINT8: Uint8Array,
@@ -45,7 +37,7 @@ const ARRAYS = {
   FP64: Float64Array,
 } as const;
 
-const INTEGER_RANGES: Partial<Record<OipDatatype, readonly [number, number]>> = {
+export const INTEGER_RANGES: Partial<Record<OipDatatype, readonly [number, number]>> = {
   UINT8: [0, 0xff],
   UINT16: [0, 0xffff],
   UINT32: [0, 0xffffffff],
@@ -69,6 +61,18 @@ export function elementCount(shape: readonly number[]): number {
 /** A zeroed array of the datatype's element type. */
 export function allocate(datatype: Exclude<OipDatatype, 'BYTES'>, length: number): NumericArray {
   return new ARRAYS[datatype](length);
+}
+
+export function bytesPerElement(datatype: Exclude<OipDatatype, 'BYTES'>): number {
+  return ARRAYS[datatype].BYTES_PER_ELEMENT;
+}
+
+/** The array of the datatype over little-endian bytes: a view where they are aligned, else over a copy. */
+export function arrayOver(datatype: Exclude<OipDatatype, 'BYTES'>, bytes: Uint8Array): NumericArray {
+  const size = ARRAYS[datatype].BYTES_PER_ELEMENT;
+  if (bytes.byteOffset % size === 0) return new ARRAYS[datatype](bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength / size);
+  // slice of a Buffer would be a view
+  return new ARRAYS[datatype](Uint8Array.prototype.slice.call(bytes).buffer);
 }
 
 /** The elements of a BYTES tensor as text (UTF-8). */
@@ -99,12 +103,13 @@ export function fromJson(name: string, datatype: OipDatatype, shape: readonly nu
   return { name, datatype, shape, data: encode(name, datatype, values) };
 }
 
-/**
- * The JSON form. INT64 and UINT64 beyond 2^53 become decimal strings, since a JSON number would lose digits.
- * Fails with UNSUPPORTED_DATATYPE for FP16 and BF16, with INVALID_MODEL_OUTPUT for NaN and infinities, which JSON has no form for.
- */
-export function toJson(tensor: Tensor): JsonTensor {
-  return { name: tensor.name, datatype: tensor.datatype, shape: tensor.shape, data: decode(tensor) };
+/** Fails with INVALID_MODEL_OUTPUT on a floating-point tensor with NaN or an infinity, which JSON has no form for. */
+export function requireFinite({ name, data }: Tensor): void {
+  const values = data as Float32Array | Float64Array;
+  for (let i = 0; i < values.length; i++) {
+    // an infinity less itself is NaN
+    if (values[i] - values[i] !== 0) refuse('INVALID_MODEL_OUTPUT', `element ${i} of tensor '${name}' is ${values[i]}, which has no JSON form`, { tensor: name });
+  }
 }
 
 function flatten(name: string, shape: readonly number[], nested: readonly unknown[]): unknown[] {
@@ -181,38 +186,6 @@ function encodeWide(name: string, datatype: 'INT64' | 'UINT64', values: readonly
     data[i] = wide;
   }
   return data;
-}
-
-function decode(tensor: Tensor): (number | string | boolean)[] {
-  const { name, datatype, data } = tensor;
-  switch (datatype) {
-    case 'BYTES':
-      return texts(tensor);
-    case 'BOOL':
-      return Array.from(data as Uint8Array, (value) => value !== 0);
-    case 'INT64':
-    case 'UINT64': {
-      const values = new Array<number | string>(data.length);
-      for (let i = 0; i < data.length; i++) {
-        const wide = (data as BigInt64Array)[i];
-        const number = Number(wide);
-        values[i] = Number.isSafeInteger(number) ? number : wide.toString();
-      }
-      return values;
-    }
-    case 'FP16':
-    case 'BF16':
-      return refuse('UNSUPPORTED_DATATYPE', `tensor '${name}' is ${datatype}, which has no JSON form`, { tensor: name });
-    case 'FP32':
-    case 'FP64': {
-      const values = Array.from(data as Float32Array);
-      const odd = values.findIndex((value) => !Number.isFinite(value));
-      if (odd >= 0) refuse('INVALID_MODEL_OUTPUT', `element ${odd} of tensor '${name}' is ${values[odd]}, which has no JSON form`, { tensor: name });
-      return values;
-    }
-    default:
-      return Array.from(data as Int32Array);
-  }
 }
 
 function badValue(name: string, datatype: OipDatatype, index: number, value: unknown, remedy = ''): never {

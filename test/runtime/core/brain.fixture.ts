@@ -2,11 +2,11 @@
 import { digestOf } from '../../../runtime/core/digest';
 import { refuse } from '../../../runtime/core/errors';
 import type {
-  FeatureRequest, FeatureRow, FeatureWrite, Logger, ManifestSource, ModelRef, ModelRuntime, OnlineFeatureStore, RolloutSource, VectorHits,
-  VectorSearch,
+  CallContext, FeatureRequest, FeatureRow, FeatureWrite, Logger, ManifestSource, ModelRef, ModelRuntime, OnlineFeatureStore, RolloutSource,
+  VectorHits, VectorQuery, VectorSearch,
 } from '../../../runtime/core/ports';
 import type { Tensor } from '../../../runtime/core/tensors';
-import type { BrainConfiguration, ModelManifest, RolloutDocument } from '../../../src/contract';
+import type { BrainConfiguration, Candidate, ModelManifest, RolloutDocument } from '../../../src/contract';
 
 export const NOON = Date.UTC(2026, 0, 1, 12);
 export const SILENT: Logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -93,6 +93,11 @@ export const request = (overrides: object = {}) => ({
 
 const digestOfManifest = (manifest: ModelManifest) => digestOf(JSON.stringify(manifest));
 
+/** The same document with a candidate beside a model's stable version. */
+export function withCandidate(document: RolloutDocument, model: string, candidate: Candidate): RolloutDocument {
+  return { ...document, models: { ...document.models, [model]: { ...document.models[model], candidate } } };
+}
+
 /** A rollout document that approves the given manifests; the first of each model is stable. */
 export function rolloutOf(...manifests: ModelManifest[]): RolloutDocument {
   const models: Record<string, { stable: string; versions: Record<string, { digest: string }> }> = {};
@@ -134,9 +139,9 @@ export class FixedVectors implements VectorSearch {
     hits: [{ id: 'a', score: 0.9, fields: { minutes: 12.5, rush: true, city: 'Wien' } }, { id: 'b', score: 0.5, fields: { minutes: 20, rush: false, city: 'Graz' } }],
   };
 
-  async search(_: unknown, query: Float32Array): Promise<VectorHits> {
-    this.queries.push([...query]);
-    return this.answer;
+  async search(queries: readonly VectorQuery[]): Promise<VectorHits[]> {
+    this.queries.push(...queries.map(({ vector }) => [...vector]));
+    return queries.map(() => this.answer);
   }
 
   async close(): Promise<void> {
@@ -155,7 +160,7 @@ export class EchoRuntime implements ModelRuntime {
     return !this.broken.has(`${name}/${version}`);
   }
 
-  async infer({ name }: ModelRef, inputs: readonly Tensor[], signal?: AbortSignal): Promise<Tensor[]> {
+  async infer({ name }: ModelRef, inputs: readonly Tensor[], { signal }: CallContext = {}): Promise<Tensor[]> {
     this.inputs.push(inputs);
     await this.inferring(signal);
     if (name === 'surge') return [...inputs];

@@ -1,17 +1,10 @@
 import fc from 'fast-check';
+import { code } from './codes.fixture';
 import { fromBinary, toBinary } from '../../../runtime/core/binary-tensors';
+import { jsonElements } from '../../../runtime/core/json-elements';
 import { readOutputs, writeBinaryInputs } from '../../../runtime/core/oip-client';
-import { allocate, byteStrings, fromJson, type Tensor, texts, toJson } from '../../../runtime/core/tensors';
+import { allocate, byteStrings, fromJson, type Tensor, texts } from '../../../runtime/core/tensors';
 import { OIP_DATATYPES } from '../../../src/contract';
-
-const code = (run: () => unknown): string => {
-  try {
-    run();
-  } catch (error) {
-    return (error as { code: string }).code;
-  }
-  return 'none';
-};
 
 describe('tensors in JSON', () => {
   test.each([
@@ -19,7 +12,7 @@ describe('tensors in JSON', () => {
     ['INT32', [-2147483648, 2147483647]], ['INT64', ['-9223372036854775808', '9223372036854775807']], ['UINT64', [0, '18446744073709551615']],
     ['FP32', [0.5, -3]], ['FP64', [0.1, 1e300]], ['BYTES', ['', 'Škoda 🚗']],
   ] as const)('%s goes in and out unchanged', (datatype, data) => {
-    expect(toJson(fromJson('t', datatype, [2], data))).toEqual({ name: 't', datatype, shape: [2], data });
+    expect(JSON.parse(`[${jsonElements(fromJson('t', datatype, [2], data))}]`)).toEqual(data);
   });
 
   test.each([
@@ -52,13 +45,7 @@ describe('tensors in JSON', () => {
 
   test.each(['FP16', 'BF16'] as const)('%s has no JSON form in either direction', (datatype) => {
     expect(code(() => fromJson('t', datatype, [1], [1]))).toBe('UNSUPPORTED_DATATYPE');
-    expect(code(() => toJson({ name: 't', datatype, shape: [1], data: new Uint16Array(1) }))).toBe('UNSUPPORTED_DATATYPE');
-  });
-
-  test('NaN and infinities in an answer are an error, not null', () => {
-    for (const value of [NaN, Infinity]) {
-      expect(code(() => toJson({ name: 't', datatype: 'FP32', shape: [1], data: Float32Array.of(value) }))).toBe('INVALID_MODEL_OUTPUT');
-    }
+    expect(code(() => jsonElements({ name: 't', datatype, shape: [1], data: new Uint16Array(1) }))).toBe('UNSUPPORTED_DATATYPE');
   });
 });
 
