@@ -1,8 +1,8 @@
 /** Everything that the brain adds to a request before the model is called, and how it accounts for it. */
 import { refuse } from './errors';
 import { enrichFeatures, type FeatureEnrichment } from './feature-enrichment';
-import type { ModelPlan } from './plan';
-import type { OnlineFeatureStore, VectorSearch } from './ports';
+import { ALL_ON, type Flags, type ModelPlan } from './plan';
+import type { CallContext, OnlineFeatureStore, VectorSearch } from './ports';
 import type { Tensor } from './tensors';
 import { enrichVectors, type VectorEnrichment } from './vector-enrichment';
 
@@ -16,17 +16,46 @@ export interface EnrichmentSources {
 export interface EnrichmentResult {
   readonly features?: FeatureEnrichment;
   readonly vectors?: VectorEnrichment;
+  /** What was answered without its source, each once: `features:<tensor>`, `vectors:<tensor>`. */
+  readonly degraded: readonly string[];
 }
+
+
+const NOTHING: EnrichmentResult = { degraded: [] };
 
 /** Features and vectors at the same time; the first failure is the answer. */
 export async function enrich(
-  plan: ModelPlan, inputs: ReadonlyMap<string, Tensor>, batch: number, sources: EnrichmentSources, now: number, signal?: AbortSignal,
+  plan: ModelPlan, inputs: ReadonlyMap<string, Tensor>, batch: number, sources: EnrichmentSources, now: number, context?: CallContext,
+  flags: Flags = ALL_ON, ended?: (stage: 'features' | 'vectors') => void,
 ): Promise<EnrichmentResult> {
-  const [features, vectors] = await Promise.all([
-    plan.features.length === 0 ? undefined : enrichFeatures(plan.features, inputs, batch, sources.features ?? missing('feature'), now, signal),
-    plan.vectors.length === 0 ? undefined : enrichVectors(plan.vectors, inputs, batch, sources.vectors ?? missing('vector'), signal),
-  ]);
-  return { features, vectors };
+  const rows = plan.features.length === 0 ? undefined : sources.features ?? missing('feature');
+  const index = plan.vectors.length === 0 ? undefined : sources.vectors ?? missing('vector');
+  if (rows && index) {
+    const [features, vectors] = await Promise.all([
+      timed('features', enrichFeatures(plan.features, inputs, batch, rows, now, context, flags), ended),
+      timed('vectors', enrichVectors(plan.vectors, inputs, batch, index, now, context, flags), ended),
+    ]);
+    return { features, vectors, degraded: [...features.degraded, ...vectors.degraded] };
+  }
+  if (rows) {
+    const features = await timed('features', enrichFeatures(plan.features, inputs, batch, rows, now, context, flags), ended);
+    return { features, degraded: features.degraded };
+  }
+  if (index) {
+    const vectors = await timed('vectors', enrichVectors(plan.vectors, inputs, batch, index, now, context, flags), ended);
+    return { vectors, degraded: vectors.degraded };
+  }
+  return NOTHING;
+}
+
+/** Says when the work has ended, whether it succeeded or not. */
+async function timed<T, S>(stage: S, work: Promise<T>, ended: ((stage: S) => void) | undefined): Promise<T> {
+  if (!ended) return work;
+  try {
+    return await work;
+  } finally {
+    ended(stage);
+  }
 }
 
 function missing(store: 'feature' | 'vector'): never {

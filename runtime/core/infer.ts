@@ -1,21 +1,32 @@
-/** One inference, from tensors to tensors: check against the public signature, enrich, run, account for it. */
+/** One inference, from tensors to tensors: choose the version, check against its public signature, enrich, run, account for it. */
 import type { ModelCatalog } from './catalog';
 import { enrich, type EnrichmentResult, type EnrichmentSources, explain } from './enrichment';
-import { BrainError, refuse } from './errors';
+import { refuse } from './errors';
 import type { ModelPlan } from './plan';
 import type { Clock, ModelRuntime } from './ports';
-import { elementCount, shapeFits, type Tensor } from './tensors';
+import type { RequestScope } from './resilience/deadline';
+import type { ApprovedVersion } from './rollout';
+import { assign, requireApproved, type StickyValues } from './routing';
+import type { ShadowTraffic } from './shadow-traffic';
+import type { Arm, RequestTelemetry, Telemetry } from './telemetry';
+import { elementCount, shapeFits, type Tensor, texts } from './tensors';
 import { type BrainConfiguration, Parameter } from '../../src/contract';
 
 export interface InferCall {
   readonly model: string;
-  /** Undefined: the version that is stable. */
+  /** The version that the path names. Undefined: the one that the rollout document gives. */
   readonly version?: string;
+  /** The version that a caller chose who may. */
+  readonly override?: string;
   readonly inputs: readonly Tensor[];
   /** Names of the outputs to answer, in this order; undefined: all that the manifest declares. */
   readonly outputs?: readonly string[];
   /** Whether the answer shows the features and neighbours that went into it. */
   readonly explain?: boolean;
+  /** What a sticky key may name, beside the inputs. */
+  readonly sticky: Omit<StickyValues, 'input'>;
+  readonly context: RequestScope;
+  readonly telemetry: RequestTelemetry;
 }
 
 export interface InferAnswer {
@@ -31,35 +42,159 @@ export interface InferencePipelineOptions extends EnrichmentSources {
   readonly catalog: ModelCatalog;
   readonly runtime: ModelRuntime;
   readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  readonly shadows: ShadowTraffic;
+}
+
+/** Which plan serves a call, and which one is mirrored. */
+interface Chosen {
+  readonly plan: ModelPlan;
+  readonly arm: Arm;
+  readonly shadow?: ApprovedVersion;
+}
+
+/** A call that is ready for the model. */
+interface Prepared {
+  readonly inputs: ReadonlyMap<string, Tensor>;
+  readonly enrichment: EnrichmentResult;
+  readonly tensors: readonly Tensor[];
 }
 
 export class InferencePipeline {
   constructor(private readonly options: InferencePipelineOptions) {}
 
-  /**
-   * Fails with a coded error, and with DEADLINE_EXCEEDED after the declared request timeout at the latest.
-   *
-   * @param signal aborts the work when the caller is gone
-   */
-  infer(call: InferCall, signal?: AbortSignal): Promise<InferAnswer> {
-    return withDeadline(this.options.configuration.limits.requestTimeoutMs, signal, (deadline) => this.run(call, deadline));
+  /** Fails with a coded error, at the end of the call's context at the latest: the guards of the ports see to it, and `race` where there is none. */
+  async infer(call: InferCall): Promise<InferAnswer> {
+    const chosen = this.choose(call);
+    const { plan, arm, shadow } = chosen instanceof Promise ? await call.context.race(chosen) : chosen;
+    const { runtime, telemetry } = this.options;
+    call.telemetry.served(plan.ref.version, arm);
+    if (plan.ref.manifest.streaming) {
+      refuse('INVALID_REQUEST', `model '${plan.ref.name}' answers with a sequence: ask it through generate, generate_stream or ModelStreamInfer`, { model: plan.ref.name });
+    }
+    const preparing = this.prepare(plan, call);
+    const prepared = preparing instanceof Promise ? await call.context.race(preparing) : preparing;
+    this.countDegraded(prepared);
+    const startedAt = telemetry.now();
+    const given = await runtime.infer(plan.ref, prepared.tensors, call.context);
+    call.telemetry.stage('runtime', startedAt);
+    const answer = this.answer(plan, prepared, given, call);
+    // one that was withdrawn meanwhile is not asked
+    const twin = shadow && this.options.catalog.taken(shadow);
+    if (twin) this.options.shadows.mirror((context) => this.mirrored(twin, call, context), answer, twin.ref.version, call.telemetry);
+    return answer;
   }
 
-  private async run(call: InferCall, signal: AbortSignal): Promise<InferAnswer> {
-    const { catalog, runtime, clock, configuration } = this.options;
-    const plan = call.version === undefined ? catalog.stable(call.model) : await catalog.version(call.model, call.version);
-    const inputs = checkInputs(plan, call.inputs);
-    const batch = batchOf(plan, inputs, configuration.limits.maxBatch);
-    requireOutputs(plan, call.outputs);
+  /** The answers of a decoupled model as they come; of another model, its one answer. */
+  async* stream(call: InferCall): AsyncGenerator<InferAnswer & { readonly plan: ModelPlan }, void, undefined> {
+    const { plan, arm } = await this.choose(call);
+    const { runtime, telemetry } = this.options;
+    call.telemetry.served(plan.ref.version, arm);
+    const prepared = await this.prepare(plan, call);
+    this.countDegraded(prepared);
+    const startedAt = telemetry.now();
+    if (!plan.ref.manifest.streaming) {
+      const given = await runtime.infer(plan.ref, prepared.tensors, call.context);
+      call.telemetry.stage('runtime', startedAt);
+      yield { ...this.answer(plan, prepared, given, call), plan };
+      return;
+    }
+    if (!runtime.stream) return refuse('MODEL_FAILED', `the brain's runtime cannot stream, and model '${plan.ref.name}' answers with a sequence`, { model: plan.ref.name });
+    for await (const given of runtime.stream(plan.ref, prepared.tensors, call.context)) yield { ...this.answer(plan, prepared, given, call), plan };
+    call.telemetry.stage('runtime', startedAt);
+  }
 
-    const enrichment = await enrich(plan, inputs, batch, this.options, clock.now(), signal);
+  /** At once, but for a version that somebody names and that was not taken up yet. */
+  private choose({ model, version, override, inputs, sticky }: InferCall): Chosen | Promise<Chosen> {
+    const { catalog } = this.options;
+    const named = version ?? override;
+    if (named !== undefined) {
+      const arm = version === undefined ? 'override' : 'pinned';
+      const plan = catalog.taken(requireApproved(model, catalog.routes(model), named));
+      return plan ? { plan, arm } : catalog.version(model, named).then((taken) => ({ plan: taken, arm }));
+    }
+    const routes = catalog.routes(model);
+    if (!routes.candidate) return { plan: catalog.stable(model), arm: 'stable' };
+    const route = assign(model, routes, new CallValues(sticky, inputs));
+    const candidate = route.arm === 'candidate' ? catalog.taken(route.version) : undefined;
+    // a candidate that cannot serve yet takes nobody's answer away
+    if (candidate) return { plan: candidate, arm: 'candidate' };
+    return { plan: catalog.stable(model), arm: 'stable', shadow: route.shadow };
+  }
+
+  /** At once where nothing is read. */
+  private prepare(plan: ModelPlan, call: InferCall): Prepared | Promise<Prepared> {
+    const inputs = checkInputs(plan, call.inputs);
+    const batch = batchOf(plan, inputs, this.options.configuration.limits.maxBatch);
+    requireOutputs(plan, call.outputs);
+    if (plan.features.length === 0 && plan.vectors.length === 0) {
+      return { inputs, enrichment: NO_ENRICHMENT, tensors: plan.passThrough.map((name) => inputs.get(name)!) };
+    }
+    return this.enriched(plan, call, inputs, batch);
+  }
+
+  private async enriched(plan: ModelPlan, call: InferCall, inputs: ReadonlyMap<string, Tensor>, batch: number): Promise<Prepared> {
+    const { clock, catalog } = this.options;
+    const { flags } = catalog.routes(plan.ref.name);
+    const enrichment = await enrich(plan, inputs, batch, this.options, clock.now(), call.context, flags, this.stageEnds(call.telemetry));
     const tensors = [
       ...plan.passThrough.map((name) => inputs.get(name)!),
       ...enrichment.features?.tensors ?? [],
       ...enrichment.vectors?.tensors ?? [],
     ];
-    const outputs = checkOutputs(plan, await runtime.infer(plan.ref, tensors, signal), call.outputs);
-    return { model: plan.ref.name, version: plan.ref.version, outputs, parameters: account(plan, enrichment, call.explain ?? false) };
+    return { inputs, enrichment, tensors };
+  }
+
+  /** Both stages of enrichment begin now, and at once. */
+  private stageEnds(telemetry: RequestTelemetry): (stage: 'features' | 'vectors') => void {
+    const startedAt = this.options.telemetry.now();
+    return (stage) => telemetry.stage(stage, startedAt);
+  }
+
+  /** Once for an answer, be it of many pieces; what is mirrored is nobody's answer. */
+  private countDegraded({ enrichment: { degraded } }: Prepared): void {
+    for (const what of degraded) this.options.telemetry.count('degraded', what);
+  }
+
+  private answer(plan: ModelPlan, { inputs, enrichment }: Prepared, given: readonly Tensor[], call: InferCall): InferAnswer {
+    const outputs = checkOutputs(plan, given, call.outputs);
+    const parameters = account(plan, enrichment, call.explain ?? false);
+    call.telemetry.observe({ plan, inputs, enrichment, outputs, parameters });
+    return { model: plan.ref.name, version: plan.ref.version, outputs, parameters };
+  }
+
+  /** The same request through another version: its own enrichment, and nothing of it in the request's telemetry. */
+  private async mirrored(plan: ModelPlan, call: InferCall, context: RequestScope): Promise<readonly Tensor[]> {
+    const quiet: InferCall = { ...call, context, telemetry: this.options.shadows.telemetry };
+    const { tensors } = await this.prepare(plan, quiet);
+    return checkOutputs(plan, await this.options.runtime.infer(plan.ref, tensors, quiet.context), call.outputs);
+  }
+}
+
+const NO_ENRICHMENT: EnrichmentResult = { degraded: [] };
+
+/** What a sticky key may name: the first element of an input, as text, beside what the transport knows. */
+class CallValues implements StickyValues {
+  readonly subject: string | undefined;
+  readonly tenant: string | undefined;
+  readonly requestId: string;
+
+  constructor(private readonly others: InferCall['sticky'], private readonly inputs: readonly Tensor[]) {
+    ({ subject: this.subject, tenant: this.tenant, requestId: this.requestId } = others);
+  }
+
+  input(name: string): string | undefined {
+    const tensor = this.inputs.find((each) => each.name === name);
+    if (!tensor || tensor.data.length === 0) return undefined;
+    return tensor.datatype === 'BYTES' ? texts({ ...tensor, data: [tensor.data[0]] as string[] })[0] : String(tensor.data[0]);
+  }
+
+  parameter(name: string): string | undefined {
+    return this.others.parameter(name);
+  }
+
+  header(name: string): string | undefined {
+    return this.others.header(name);
   }
 }
 
@@ -106,11 +241,12 @@ function batchOf(plan: ModelPlan, inputs: ReadonlyMap<string, Tensor>, maxBatch:
 }
 
 function requireOutputs({ ref }: ModelPlan, names: readonly string[] | undefined): void {
-  for (const [position, name] of (names ?? []).entries()) {
+  if (names === undefined) return;
+  for (const [position, name] of names.entries()) {
     if (!ref.manifest.outputs.some((output) => output.name === name)) {
       refuse('UNKNOWN_OUTPUT', `model '${ref.name}' has no output '${name}': it has ${ref.manifest.outputs.map((output) => `'${output.name}'`).join(', ')}`, { tensor: name });
     }
-    if (names!.indexOf(name) !== position) refuse('INVALID_REQUEST', `output '${name}' is requested twice`, { tensor: name });
+    if (names.indexOf(name) !== position) refuse('INVALID_REQUEST', `output '${name}' is requested twice`, { tensor: name });
   }
 }
 
@@ -127,35 +263,21 @@ function checkOutputs({ ref }: ModelPlan, given: readonly Tensor[], names: reado
   });
 }
 
-function account(plan: ModelPlan, result: EnrichmentResult, explained: boolean): Record<string, string> {
+/** What an answer says for which nothing was read: the same for each, and frozen, so that it can be written once. */
+const VERSION_ONLY = new WeakMap<ModelPlan, Readonly<Record<string, string>>>();
+
+function account(plan: ModelPlan, result: EnrichmentResult, explained: boolean): Readonly<Record<string, string>> {
+  if (result === NO_ENRICHMENT && !explained) {
+    let parameters = VERSION_ONLY.get(plan);
+    if (!parameters) VERSION_ONLY.set(plan, parameters = Object.freeze({ [Parameter.MODEL_VERSION]: plan.ref.version }));
+    return parameters;
+  }
   const parameters: Record<string, string> = { [Parameter.MODEL_VERSION]: plan.ref.version };
   const { features, vectors } = result;
   if (features?.asOf !== undefined) parameters[Parameter.FEATURE_AS_OF] = new Date(features.asOf).toISOString();
   if (features && features.defaulted.size > 0) parameters[Parameter.DEFAULTED] = [...features.defaulted].join(',');
-  if (vectors) parameters[Parameter.INDEX_GENERATION] = [...vectors.generations].join(',');
+  if (vectors && vectors.generations.size > 0) parameters[Parameter.INDEX_GENERATION] = [...vectors.generations].join(',');
+  if (result.degraded.length > 0) parameters[Parameter.DEGRADED] = result.degraded.join(',');
   if (explained) parameters[Parameter.ENRICHMENT] = explain(plan, result);
   return parameters;
-}
-
-/** Runs work that may ignore its signal: the caller gets an answer in time either way. */
-async function withDeadline<T>(milliseconds: number, caller: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  let reject: (reason: unknown) => void;
-  const ended = new Promise<never>((_, refused) => {
-    reject = refused;
-  });
-  const stop = (reason: unknown) => {
-    reject(reason);
-    controller.abort(reason);
-  };
-  const onCallerGone = () => stop(caller!.reason);
-  const timer = setTimeout(() => stop(new BrainError('DEADLINE_EXCEEDED', `the answer was not ready within ${milliseconds} ms`)), milliseconds);
-  caller?.addEventListener('abort', onCallerGone, { once: true });
-  try {
-    if (caller?.aborted) throw caller.reason;
-    return await Promise.race([work(controller.signal), ended]);
-  } finally {
-    clearTimeout(timer);
-    caller?.removeEventListener('abort', onCallerGone);
-  }
 }

@@ -3,9 +3,10 @@ import type { BrainError } from './errors';
 import { publicInputs } from './signature';
 import { fromJson, shapeFits } from './tensors';
 import { documentReader, duplicates, requireNone } from './validation';
+import { queryProblems, sameShape, vectorProblems } from './vector-manifest';
 import {
   type BrainConfiguration, type EntityInput, type FeatureDtype, type FeatureTensor, MODEL_MANIFEST_SCHEMA, type ModelManifest, type OipDatatype,
-  type TensorSchema, type VectorTensor,
+  type TensorSchema,
 } from '../../src/contract';
 
 const read = documentReader<ModelManifest>('the model manifest', 'INVALID_MANIFEST', MODEL_MANIFEST_SCHEMA);
@@ -50,27 +51,32 @@ export function manifestProblems(manifest: ModelManifest, configuration: BrainCo
 
   const inputs = new Map(manifest.inputs.map((input) => [input.name, input]));
   const produced = new Set([...features, ...vectors].map(({ tensor }) => tensor));
-  const used = new Set(features.flatMap(({ keys }) => keys));
+  const used = new Set([...features.flatMap(({ keys }) => keys), ...vectors.flatMap(({ filter = [] }) => filter.map(({ input }) => input))]);
   for (const entity of entities) problems.push(...entityProblems(entity, inputs, produced, used));
   for (const tensor of features) problems.push(...featureProblems(tensor, entities, inputs, configuration));
+  const signature = new Map(publicInputs(manifest, configuration).map((input) => [input.name, input]));
   for (const tensor of vectors) {
-    problems.push(...vectorProblems(tensor, inputs, configuration), ...queryProblems(tensor, vectors, entities, inputs, produced, configuration));
+    problems.push(...vectorProblems(tensor, inputs, signature, produced, configuration));
+    problems.push(...queryProblems(tensor, vectors, entities, inputs, produced, configuration));
   }
   if (problems.length === 0) problems.push(...warmUpProblems(manifest, configuration));
   return problems;
 }
 
-function entityProblems({ input, datatype }: EntityInput, inputs: Map<string, TensorSchema>, produced: Set<string>, used: Set<string>): string[] {
+function entityProblems(
+  { input, datatype }: EntityInput, inputs: Map<string, TensorSchema>, produced: Set<string>, used: Set<string | undefined>,
+): string[] {
   const own = inputs.get(input);
   if (produced.has(input)) return [`entity input '${input}' is a tensor that enrichment fills`];
   if (own && !(own.datatype === datatype && own.shape.length === 1 && own.shape[0] === -1)) {
     return [`entity input '${input}' is ${datatype} [-1], but the model's input of that name is ${own.datatype} [${own.shape.join(', ')}]`];
   }
-  return own || used.has(input) ? [] : [`entity input '${input}' is used by no feature tensor`];
+  return own || used.has(input) ? [] : [`entity input '${input}' is used by no feature tensor and no filter`];
 }
 
 function featureProblems(
-  { tensor, keys, groups }: FeatureTensor, entities: readonly EntityInput[], inputs: Map<string, TensorSchema>, configuration: BrainConfiguration,
+  { tensor, keys, groups, onUnavailable, flag }: FeatureTensor, entities: readonly EntityInput[], inputs: Map<string, TensorSchema>,
+  configuration: BrainConfiguration,
 ): string[] {
   const problems: string[] = [];
   const input = inputs.get(tensor);
@@ -105,49 +111,12 @@ function featureProblems(
       if (!feature) {problems.push(`feature group '${name}' has no feature '${featureName}'`);} else if (holds && !holds.includes(feature.dtype)) {
         problems.push(`feature '${featureName}' of group '${name}' is ${feature.dtype}, which ${input.datatype} tensor '${tensor}' cannot hold`);
       }
+      const absent = feature?.required ? 'is required' : feature && feature.default === undefined && 'has no default';
+      const stoodIn = onUnavailable === 'defaults' ? "onUnavailable 'defaults'" : flag !== undefined && `flag '${flag}'`;
+      if (absent && stoodIn) problems.push(`tensor '${tensor}' has ${stoodIn}, but feature '${featureName}' of group '${name}' ${absent}`);
     }
   }
   return problems;
-}
-
-function vectorProblems(
-  { tensor, index: name, k, fields }: VectorTensor, inputs: Map<string, TensorSchema>, configuration: BrainConfiguration,
-): string[] {
-  const problems: string[] = [];
-  const input = inputs.get(tensor);
-  if (!input) {problems.push(`vector tensor '${tensor}' is no input of the model`);} else {
-    if (!sameShape(input.shape, [-1, k, fields.length])) {
-      problems.push(`vector tensor '${tensor}' has ${k} neighbours of ${fields.length} fields, so its input's shape must be [-1, ${k}, ${fields.length}], got [${input.shape.join(', ')}]`);
-    }
-    if (input.datatype !== 'FP32' && input.datatype !== 'FP64') problems.push(`vector tensor '${tensor}' must be FP32 or FP64, got ${input.datatype}`);
-  }
-  const index = configuration.vectorIndexes.find((declared) => declared.name === name);
-  if (!index) return [...problems, `the brain declares no vector index '${name}'`];
-  for (const field of fields) {
-    if (field === '_score') continue;
-    const declared = index.fields.find(({ name: of }) => of === field);
-    if (!declared) problems.push(`vector index '${name}' has no field '${field}'`);
-    else if (declared.type === 'keyword') problems.push(`field '${field}' of vector index '${name}' is a keyword, which tensor '${tensor}' cannot hold`);
-  }
-  return problems;
-}
-
-/** A query vector may be an input of the model too, but not of another form, and none that enrichment fills. */
-function queryProblems(
-  { input: name, index: indexName }: VectorTensor, vectors: readonly VectorTensor[], entities: readonly EntityInput[],
-  inputs: Map<string, TensorSchema>, produced: Set<string>, configuration: BrainConfiguration,
-): string[] {
-  const dimensionOf = (index: string) => configuration.vectorIndexes.find((declared) => declared.name === index)?.dimension;
-  const dimension = dimensionOf(indexName);
-  if (produced.has(name)) return [`query vector '${name}' is a tensor that enrichment fills`];
-  if (entities.some(({ input }) => input === name)) return [`query vector '${name}' is an entity input as well`];
-  const other = vectors.find(({ input, index }) => input === name && dimensionOf(index) !== dimension);
-  if (other) return [`query vector '${name}' is searched in '${indexName}' and '${other.index}', whose dimensions differ`];
-  const own = inputs.get(name);
-  if (own && dimension !== undefined && !(own.datatype === 'FP32' && sameShape(own.shape, [-1, dimension]))) {
-    return [`query vector '${name}' is FP32 [-1, ${dimension}], but the model's input of that name is ${own.datatype} [${own.shape.join(', ')}]`];
-  }
-  return [];
 }
 
 /** A warm-up request holds exactly the public inputs, or exactly the model's own. */
@@ -174,7 +143,3 @@ function warmUpProblems(manifest: ModelManifest, configuration: BrainConfigurati
 }
 
 const namesOf = (tensors: readonly TensorSchema[]) => tensors.map(({ name }) => name).join(', ');
-
-function sameShape(actual: readonly number[], expected: readonly number[]): boolean {
-  return actual.length === expected.length && actual.every((dimension, axis) => dimension === expected[axis]);
-}

@@ -3,20 +3,35 @@ import { canonicalValue } from './feature-row';
 import { checkManifest } from './manifest';
 import type { ModelRef } from './ports';
 import { producedTensors, publicInputs } from './signature';
-import type { BrainConfiguration, FeatureGroupSchema, FeatureSchema, FeatureValue, TensorSchema, VectorIndexSchema } from '../../src/contract';
+import { planConditions, type VectorConditionPlan } from './vector-conditions';
+import type {
+  BrainConfiguration, FeatureGroupSchema, FeatureSchema, FeatureTensor, FeatureValue, TensorSchema, VectorIndexSchema,
+} from '../../src/contract';
+
+/** Flags of the rollout document by name; a flag that is absent is on. */
+export type Flags = Readonly<Record<string, boolean>>;
+
+export const ALL_ON: Flags = {};
 
 export interface FeatureColumn {
   readonly feature: FeatureSchema;
+  readonly name: string;
   /** `group.feature`. */
   readonly label: string;
   /** Position in the tensor's second dimension. */
   readonly column: number;
   /** Undefined where the feature must not be defaulted: it has no default, or is required. */
   readonly fallback: FeatureValue | undefined;
+  /** Infinity where the value does not age. */
+  readonly maxAgeMs: number;
 }
 
 export interface FeatureGroupPlan {
   readonly schema: FeatureGroupSchema;
+  /** Infinity where rows do not expire. */
+  readonly ttlMs: number;
+  /** Which of the model's reads gives the rows: tensors with the same keys share the reads of a group. */
+  readonly read: number;
   readonly columns: readonly FeatureColumn[];
   /** Every column has a fallback: an unknown entity is no error. */
   readonly toleratesUnknown: boolean;
@@ -25,8 +40,19 @@ export interface FeatureGroupPlan {
 export interface FeatureTensorPlan {
   readonly tensor: TensorSchema;
   readonly keys: readonly string[];
+  /** Which of the model's sets of keys `keys` is. */
+  readonly keySet: number;
   readonly groups: readonly FeatureGroupPlan[];
   readonly width: number;
+  /** Whether the features' defaults stand in for a feature store that is away. */
+  readonly degrades: boolean;
+  /** The flag that the reads hang on. */
+  readonly flag: string | undefined;
+}
+
+/** Whether the flag that a step of the enrichment hangs on is on. */
+export function isOn({ flag }: { readonly flag: string | undefined }, flags: Flags): boolean {
+  return flag === undefined || flags[flag] !== false;
 }
 
 export interface VectorTensorPlan {
@@ -35,7 +61,12 @@ export interface VectorTensorPlan {
   readonly index: VectorIndexSchema;
   readonly k: number;
   readonly fields: readonly string[];
+  readonly filter: readonly VectorConditionPlan[];
   readonly fill: number | undefined;
+  /** Whether a vector store that is away is stood in for by `fill`. */
+  readonly degrades: boolean;
+  /** The flag that the search hangs on. */
+  readonly flag: string | undefined;
 }
 
 export interface ModelPlan {
@@ -60,27 +91,58 @@ export function planModel(ref: ModelRef, configuration: BrainConfiguration): Mod
     publicInputs: publicInputs(manifest, configuration),
     passThrough: manifest.inputs.filter(({ name }) => !produced.has(name)).map(({ name }) => name),
     produced,
-    features: (manifest.enrichment?.features ?? []).map(({ tensor, keys, groups }) => {
-      let column = 0;
-      return {
-        tensor: inputs.get(tensor)!,
-        keys,
-        groups: groups.map(({ group, features }) => {
-          const schema = configuration.featureGroups.find(({ name }) => name === group)!;
-          const columns = features.map((name) => planColumn(schema, name, column++));
-          return { schema, columns, toleratesUnknown: columns.every(({ fallback }) => fallback !== undefined) };
-        }),
-        width: groups.reduce((sum, { features }) => sum + features.length, 0),
-      };
+    features: planFeatures(manifest.enrichment?.features ?? [], inputs, configuration),
+    vectors: (manifest.enrichment?.vectors ?? []).map(({ tensor, input, index: indexName, k, fields, filter = [], fill, onUnavailable, flag }) => {
+      const index = configuration.vectorIndexes.find(({ name }) => name === indexName)!;
+      const degrades = onUnavailable === 'fill';
+      return { tensor: inputs.get(tensor)!, input, index, k, fields, filter: planConditions(filter, index), fill, degrades, flag };
     }),
-    vectors: (manifest.enrichment?.vectors ?? []).map(({ tensor, input, index, k, fields, fill }) => ({
-      tensor: inputs.get(tensor)!, input, index: configuration.vectorIndexes.find(({ name }) => name === index)!, k, fields, fill,
-    })),
   };
+}
+
+function planFeatures(
+  tensors: readonly FeatureTensor[], inputs: ReadonlyMap<string, TensorSchema>, configuration: BrainConfiguration,
+): FeatureTensorPlan[] {
+  const keySets = new Numbering();
+  const reads = new Numbering();
+  return tensors.map(({ tensor, keys, groups, onUnavailable, flag }) => {
+    const keySet = keySets.of(JSON.stringify(keys));
+    let column = 0;
+    return {
+      tensor: inputs.get(tensor)!,
+      keys,
+      keySet,
+      groups: groups.map(({ group, features }) => {
+        const schema = configuration.featureGroups.find(({ name }) => name === group)!;
+        const columns = features.map((name) => planColumn(schema, name, column++));
+        return {
+          schema,
+          ttlMs: (schema.ttl ?? Infinity) * 1000,
+          read: reads.of(`${keySet}/${group}`),
+          columns,
+          toleratesUnknown: columns.every(({ fallback }) => fallback !== undefined),
+        };
+      }),
+      width: groups.reduce((sum, { features }) => sum + features.length, 0),
+      degrades: onUnavailable === 'defaults',
+      flag,
+    };
+  });
+}
+
+/** Numbers from 0, the same for the same text. */
+class Numbering {
+  private readonly known = new Map<string, number>();
+
+  of(text: string): number {
+    const number = this.known.get(text) ?? this.known.size;
+    this.known.set(text, number);
+    return number;
+  }
 }
 
 function planColumn(schema: FeatureGroupSchema, name: string, column: number): FeatureColumn {
   const feature = schema.features.find((declared) => declared.name === name)!;
   const fallback = feature.required || feature.default === undefined ? undefined : canonicalValue(feature, feature.default);
-  return { feature, label: `${schema.name}.${name}`, column, fallback };
+  return { feature, name, label: `${schema.name}.${name}`, column, fallback, maxAgeMs: (feature.maxAge ?? Infinity) * 1000 };
 }

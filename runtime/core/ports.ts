@@ -16,6 +16,16 @@ export interface Logger {
   error(fields: object, message: string): void;
 }
 
+/** What every call of a dependency carries along: how long it may take, whether its caller is still there, and the trace that it belongs to. */
+export interface CallContext {
+  /** When the answer must be there, milliseconds since the epoch; undefined: the adapter's own bounds. */
+  readonly deadline?: number;
+  /** Aborts, with the reason, when the deadline has passed or the caller is gone. */
+  readonly signal?: AbortSignal;
+  /** W3C trace context to pass on; undefined where the request is not traced. */
+  readonly traceparent?: string;
+}
+
 export interface FeatureRequest {
   readonly group: FeatureGroupSchema;
   /** Entity key values in the order of the group's entity keys; int64 keys as decimal strings. */
@@ -41,7 +51,7 @@ export interface OnlineFeatureStore {
    * One row per request, in the order of the requests; undefined where the entity has none.
    * Expiry (`ttl`, `maxAge`) is the reader's own business: a store may still return an expired row.
    */
-  read(requests: readonly FeatureRequest[], signal?: AbortSignal): Promise<(FeatureRow | undefined)[]>;
+  read(requests: readonly FeatureRequest[], context?: CallContext): Promise<(FeatureRow | undefined)[]>;
   /** Writes each row that wins over what is stored (feature-row.ts); a loser is not an error. */
   write(rows: readonly FeatureWrite[]): Promise<void>;
   close(): Promise<void>;
@@ -61,8 +71,21 @@ export interface VectorHits {
   readonly hits: readonly VectorHit[];
 }
 
+/** A document passes where it has, for every condition, one of the values in the field. */
+export type VectorFilter = readonly { readonly field: string; readonly values: readonly FeatureValue[] }[];
+
+export interface VectorQuery {
+  readonly index: VectorIndexSchema;
+  /** `index.dimension` long. */
+  readonly vector: Float32Array;
+  readonly k: number;
+  /** Undefined or empty: every document passes. */
+  readonly filter?: VectorFilter;
+}
+
 export interface VectorSearch {
-  search(index: VectorIndexSchema, query: Float32Array, k: number, signal?: AbortSignal): Promise<VectorHits>;
+  /** One answer per query, in the order of the queries. */
+  search(queries: readonly VectorQuery[], context?: CallContext): Promise<VectorHits[]>;
   close(): Promise<void>;
 }
 
@@ -75,9 +98,14 @@ export interface ModelRef {
 
 export interface ModelRuntime {
   /** Loaded and warm. A version that nobody asked for yet may be loaded by this call. Never throws for a model that is merely not ready. */
-  ready(model: ModelRef, signal?: AbortSignal): Promise<boolean>;
+  ready(model: ModelRef, context?: CallContext): Promise<boolean>;
   /** Every output that the manifest declares, in any order. */
-  infer(model: ModelRef, inputs: readonly Tensor[], signal?: AbortSignal): Promise<Tensor[]>;
+  infer(model: ModelRef, inputs: readonly Tensor[], context?: CallContext): Promise<Tensor[]>;
+  /**
+   * The answers of a decoupled model (`manifest.streaming`), one after the other as the model gives them; ending the iteration early ends
+   * the call. Undefined: the runtime cannot stream.
+   */
+  stream?(model: ModelRef, inputs: readonly Tensor[], context?: CallContext): AsyncIterable<Tensor[]>;
   close(): Promise<void>;
 }
 

@@ -1,63 +1,101 @@
-/** Tensors from nearest neighbours: `[batch, k, fields]`, nearest first. */
+/** Tensors from nearest neighbours: `[batch, k, fields]`, nearest first; what the store cannot give in time is filled where the manifest says so. */
 import { refuse } from './errors';
-import type { VectorTensorPlan } from './plan';
-import type { VectorHit, VectorHits, VectorSearch } from './ports';
+import { ALL_ON, type Flags, type VectorTensorPlan } from './plan';
+import type { CallContext, VectorHit, VectorHits, VectorSearch } from './ports';
+import { type Dependency, unlessAway } from './stand-in';
 import { allocate, elementCount, type Tensor } from './tensors';
+import { filtersOf } from './vector-conditions';
+import { QueryBatch } from './vector-queries';
 import type { VectorIndexSchema } from '../../src/contract';
 
-/**
- * Searches that one request has under way. A data node has 3/2 of its vCPUs, plus one, as search threads, and a queue of 1000 (OpenSearch,
- * thread pool `search`), which a request of 1024 rows at once would overflow alone; 16 keep a node of ten vCPUs busy.
- */
-const MAX_CONCURRENT_SEARCHES = 16;
+const STORE: Dependency = { code: 'VECTOR_STORE_UNAVAILABLE', what: 'the vector store' };
+
+/** Of a row that was not searched. */
+const NOTHING: VectorHits = { generation: '', hits: [] };
 
 export interface VectorEnrichment {
   readonly tensors: readonly Tensor[];
-  /** For each tensor, each row. */
+  /** For each tensor, each row; no hits and the generation '' where nothing was searched. */
   readonly hits: readonly (readonly VectorHits[])[];
   /** `index@generation`, each once. */
   readonly generations: ReadonlySet<string>;
+  /** `vectors:<tensor>` for each tensor that was filled because the store was away. */
+  readonly degraded: readonly string[];
 }
 
-/** Fails with TOO_FEW_NEIGHBOURS, INVALID_VECTOR_HIT, or what the store fails with. */
+/** What the searches of one request share. */
+interface Searches {
+  readonly inputs: ReadonlyMap<string, Tensor>;
+  readonly batch: number;
+  readonly store: VectorSearch;
+  /** The rows' neighbours of each tensor that was searched. */
+  readonly found: Map<VectorTensorPlan, readonly VectorHits[]>;
+}
+
+/**
+ * Tensors with a fallback and tensors without are searched apart, at the same time: the former have a time limit of their own, and the
+ * absence of their store costs the request nothing else.
+ *
+ * Fails with INVALID_DATA, TOO_FEW_NEIGHBOURS, INVALID_VECTOR_HIT, or what the store fails with.
+ *
+ * @param now milliseconds since the epoch
+ * @param flags of the rollout document; one that is not here is on
+ */
 export async function enrichVectors(
-  plans: readonly VectorTensorPlan[], inputs: ReadonlyMap<string, Tensor>, batch: number, store: VectorSearch, signal?: AbortSignal,
+  plans: readonly VectorTensorPlan[], inputs: ReadonlyMap<string, Tensor>, batch: number, store: VectorSearch, now: number, context?: CallContext,
+  flags: Flags = ALL_ON,
 ): Promise<VectorEnrichment> {
-  const queries = plans.flatMap(({ index, input, k }) => {
-    const data = inputs.get(input)!.data as Float32Array;
-    return Array.from({ length: batch }, (_, row) => {
-      const query = data.subarray(row * index.dimension, (row + 1) * index.dimension);
-      checkQuery(index, input, query, row);
-      return { index, query, k };
-    });
-  });
-  const found = await mapBounded(queries, ({ index, query, k }) => {
-    signal?.throwIfAborted();
-    return store.search(index, query, k, signal);
-  });
-  const hits = plans.map((_, plan) => found.slice(plan * batch, (plan + 1) * batch));
-  const generations = new Set(plans.flatMap(({ index }, plan) => hits[plan].map(({ generation }) => `${index.name}@${generation}`)));
-  return { tensors: plans.map((plan, index) => fill(plan, hits[index])), hits, generations };
+  const on = (plan: VectorTensorPlan) => plan.flag === undefined || flags[plan.flag] !== false;
+  const firm = plans.filter((plan) => !plan.degrades && on(plan));
+  const soft = plans.filter((plan) => plan.degrades && on(plan));
+  const searches: Searches = { inputs, batch, store, found: new Map() };
+  if (soft.length === 0) await search(searches, firm, context);
+  else if (firm.length === 0) await searchUnlessAway(searches, soft, now, context);
+  else await Promise.all([search(searches, firm, context), searchUnlessAway(searches, soft, now, context)]);
+
+  const tensors: Tensor[] = [];
+  const hits: (readonly VectorHits[])[] = [];
+  const generations = new Set<string>();
+  const degraded: string[] = [];
+  for (const plan of plans) {
+    const rows = searches.found.get(plan);
+    if (rows) for (const { generation } of rows) generations.add(`${plan.index.name}@${generation}`);
+    else if (on(plan)) degraded.push(`vectors:${plan.tensor.name}`);
+    const shown = rows ?? new Array<VectorHits>(batch).fill(NOTHING);
+    tensors.push(fill(plan, shown));
+    hits.push(shown);
+  }
+  return { tensors, hits, generations, degraded };
 }
 
-/** The results in the order of `items`. The first failure rejects, and nothing more starts after it. */
-async function mapBounded<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results = new Array<R>(items.length);
-  let next = 0;
-  let failed = false;
-  const lane = async (): Promise<void> => {
-    while (next < items.length && !failed) {
-      const at = next++;
-      try {
-        results[at] = await work(items[at]);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
+async function search(searches: Searches, plans: readonly VectorTensorPlan[], context: CallContext | undefined): Promise<void> {
+  const { inputs, batch, store, found } = searches;
+  if (plans.length === 0) return;
+  const queries = new QueryBatch();
+  const positions: number[] = [];
+  for (const { index, input, k, filter } of plans) {
+    const data = inputs.get(input)!.data as Float32Array;
+    const filters = filtersOf(filter, inputs, batch);
+    for (let row = 0; row < batch; row++) {
+      const vector = data.subarray(row * index.dimension, (row + 1) * index.dimension);
+      checkQuery(index, input, vector, row);
+      positions.push(queries.add({ index, vector, k, filter: filters?.[row] }));
     }
-  };
-  await Promise.all(Array.from({ length: Math.min(MAX_CONCURRENT_SEARCHES, items.length) }, lane));
-  return results;
+  }
+  const answers = await store.search(queries.queries, context);
+  let at = 0;
+  for (const plan of plans) {
+    const rows: VectorHits[] = [];
+    for (let row = 0; row < batch; row++) rows.push(answers[positions[at++]]);
+    found.set(plan, rows);
+  }
+}
+
+/** Finds nothing where the store is away. */
+async function searchUnlessAway(
+  searches: Searches, plans: readonly VectorTensorPlan[], now: number, context: CallContext | undefined,
+): Promise<void> {
+  await unlessAway(STORE, context, now, (shorter) => search(searches, plans, shorter));
 }
 
 /** Binary tensors can hold what JSON cannot: NaN and infinities, which are near nothing. */
@@ -75,23 +113,25 @@ function fill(plan: VectorTensorPlan, rows: readonly VectorHits[]): Tensor {
   const { tensor, index, k, fields, fill: missing } = plan;
   const shape = [rows.length, k, fields.length];
   const data = allocate(tensor.datatype as 'FP32' | 'FP64', elementCount(shape)) as Float64Array;
-  rows.forEach(({ hits }, row) => {
+  let at = 0;
+  for (const { hits } of rows) {
     if (hits.length < k && missing === undefined) {
       refuse('TOO_FEW_NEIGHBOURS', `vector index '${index.name}' returned ${hits.length} of ${k} neighbours, and tensor '${tensor.name}' declares no fill`, { index: index.name });
     }
-    let at = row * k * fields.length;
     for (let position = 0; position < k; position++) {
       const hit = hits[position];
       for (const field of fields) data[at++] = hit ? numberOf(plan, hit, field) : missing!;
     }
-  });
+  }
   return { name: tensor.name, datatype: tensor.datatype, shape, data };
 }
 
 function numberOf({ index }: VectorTensorPlan, hit: VectorHit, field: string): number {
   if (field === '_score') return hit.score;
   const value = hit.fields[field];
-  const number = typeof value === 'boolean' ? Number(value) : value;
+  // a long beyond 2^53 is a decimal string
+  const long = typeof value === 'string' && value !== '' && index.fields.some(({ name, type }) => name === field && type === 'long');
+  const number = typeof value === 'boolean' || long ? Number(value) : value;
   if (typeof number === 'number' && Number.isFinite(number)) return number;
   return refuse('INVALID_VECTOR_HIT', `document '${hit.id}' of vector index '${index.name}' has no number in field '${field}'`, { index: index.name, field });
 }

@@ -1,4 +1,4 @@
-import { CONFIGURATION, EchoRuntime, MANIFEST, MemoryManifests, MemoryRollout, rolloutOf, SILENT, SURGE } from './brain.fixture';
+import { CONFIGURATION, EchoRuntime, MANIFEST, MemoryManifests, MemoryRollout, rolloutOf, SILENT, SURGE, withCandidate } from './brain.fixture';
 import { ModelCatalog } from '../../../runtime/core/catalog';
 
 const V2 = { ...MANIFEST, version: '2' };
@@ -77,6 +77,22 @@ describe('the versions that a process serves', () => {
     expect(() => catalog.stable('eta')).toThrow(CODE('MODEL_NOT_READY'));
   });
 
+  test('a version that is withdrawn while somebody waits for it to load serves nobody', async () => {
+    await catalog.start();
+    let loaded: (ready: boolean) => void = () => undefined;
+    const loading = new Promise<void>((resolve) => {
+      runtime.ready = () => new Promise((done) => {
+        loaded = done;
+        resolve();
+      });
+    });
+    const waiting = catalog.version('eta', '2');
+    await loading;
+    rollout.publish(rolloutOf(MANIFEST));
+    loaded(true);
+    await expect(waiting).rejects.toEqual(CODE('UNKNOWN_VERSION'));
+  });
+
   test('the same version under another digest is another version', async () => {
     await catalog.start();
     manifests.manifests[0] = { ...MANIFEST, description: 'rebuilt' };
@@ -151,5 +167,27 @@ describe('the versions that a process serves', () => {
     await catalog.start();
     expect(() => catalog.stable('other')).toThrow(CODE('UNKNOWN_MODEL'));
     await expect(catalog.version('__proto__', '1')).rejects.toEqual(CODE('UNKNOWN_MODEL'));
+  });
+
+  test('a candidate is taken up beside the stable version, and holds nobody up while it cannot be', async () => {
+    runtime.broken.add('eta/2');
+    rollout.publish(withCandidate(rolloutOf(MANIFEST, V2), 'eta', { version: '2', weight: 10, mode: 'canary' }));
+    await catalog.start();
+    expect(catalog.isReady()).toBe(true);
+    const { candidate } = catalog.routes('eta');
+    expect(catalog.taken(candidate!.approved)).toBeUndefined();
+    expect(errors).toEqual([expect.objectContaining({ model: 'eta', version: '2', code: 'MODEL_NOT_READY' })]);
+    runtime.broken.clear();
+    await until(() => catalog.taken(candidate!.approved) !== undefined);
+  });
+
+  test('a candidate that is withdrawn is forgotten at once', async () => {
+    rollout.publish(withCandidate(rolloutOf(MANIFEST, V2), 'eta', { version: '2', weight: 10, mode: 'canary' }));
+    await catalog.start();
+    const { approved } = catalog.routes('eta').candidate!;
+    expect(catalog.taken(approved)!.ref.version).toBe('2');
+    rollout.publish(rolloutOf(MANIFEST));
+    expect(catalog.taken(approved)).toBeUndefined();
+    await expect(catalog.version('eta', '2')).rejects.toEqual(CODE('UNKNOWN_VERSION'));
   });
 });

@@ -33,6 +33,34 @@ describe('a model manifest', () => {
     expect(publicInputs(manifest, CONFIGURATION).map(({ name }) => name)).toEqual(['distance', 'route', 'driver']);
   });
 
+  test('shows the inputs of filters as one value per row, each once', () => {
+    const [near] = MANIFEST.enrichment!.vectors!;
+    const filter = [{ field: 'city', input: 'city' }, { field: 'rush', input: 'rush' }, { field: 'minutes', input: 'minutes' }, { field: 'rush', values: [true] }];
+    const manifest: ModelManifest = { ...MANIFEST, enrichment: { ...MANIFEST.enrichment, vectors: [{ ...near, filter, fill: 0, onUnavailable: 'fill', flag: 'near' }] } };
+    expect(manifestProblems(manifest, CONFIGURATION)).toEqual([]);
+    expect(publicInputs(manifest, CONFIGURATION).slice(2)).toEqual([
+      { name: 'route', datatype: 'FP32', shape: [-1, 2] },
+      { name: 'city', datatype: 'BYTES', shape: [-1] },
+      { name: 'rush', datatype: 'BOOL', shape: [-1] },
+      { name: 'minutes', datatype: 'FP32', shape: [-1] },
+    ]);
+  });
+
+  test('may filter by what is an entity or an input of the model as well', () => {
+    const [near] = MANIFEST.enrichment!.vectors!;
+    const configuration = { ...CONFIGURATION, vectorIndexes: [{ ...CONFIGURATION.vectorIndexes[0], fields: [...CONFIGURATION.vectorIndexes[0].fields, { name: 'driver', type: 'long' as const }] }] };
+    const manifest: ModelManifest = {
+      ...MANIFEST,
+      inputs: [...MANIFEST.inputs, { name: 'limit', datatype: 'FP64', shape: [-1] }],
+      enrichment: { ...MANIFEST.enrichment, vectors: [{ ...near, filter: [{ field: 'driver', input: 'driver' }, { field: 'minutes', input: 'limit' }, { field: 'driver', values: [7, '9007199254740993'] }] }] },
+    };
+    expect(manifestProblems(manifest, configuration)).toEqual([]);
+    expect(publicInputs(manifest, configuration).map(({ name }) => name)).toEqual(['distance', 'limit', 'driver', 'route']);
+    const wrong = (value: number | string) => ({ ...manifest, enrichment: { ...MANIFEST.enrichment, vectors: [{ ...near, filter: [{ field: 'driver', values: [value] }] }] } });
+    for (const value of [1.5, 2 ** 53, '1.5', '9223372036854775808', '01']) expect(manifestProblems(wrong(value), configuration).join()).toMatch(/is no long/);
+    for (const value of ['9223372036854775807', '-9223372036854775808', 0]) expect(manifestProblems(wrong(value), configuration)).toEqual([]);
+  });
+
   test.each<[string, (draft: Draft) => void, RegExp]>([
     ['a model that is not declared', (m) => { m.name = 'other'; }, /declares no model 'other'/],
     ['an unknown feature group', (m) => { m.enrichment.features[0].groups[1].group = 'bikes'; }, /no feature group 'bikes'/],
@@ -57,6 +85,18 @@ describe('a model manifest', () => {
     ['an entity input unlike the model\'s input of that name', (m) => { m.enrichment.entities.push({ input: 'distance', datatype: 'BYTES' }); }, /'distance' is BYTES \[-1\], but/],
     ['a query vector unlike the model\'s input of that name', (m) => { m.enrichment.vectors[0].input = 'distance'; }, /'distance' is FP32 \[-1, 2\], but/],
     ['a query vector that is an entity', (m) => { m.enrichment.vectors[0].input = 'driver'; }, /'driver' is an entity input as well/],
+    ['a filter on an unknown field', (m) => { m.enrichment.vectors[0].filter = [{ field: 'colour', values: ['red'] }]; }, /on field 'colour': vector index 'trips' has no such field/],
+    ['a filter of nothing', (m) => { m.enrichment.vectors[0].filter = [{ field: 'city' }]; }, /on field 'city' must have either values or an input/],
+    ['a filter of values and an input', (m) => { m.enrichment.vectors[0].filter = [{ field: 'city', values: ['Wien'], input: 'city' }]; }, /must have either values or an input/],
+    ['a filter on another type', (m) => { m.enrichment.vectors[0].filter = [{ field: 'city', values: ['Wien', 1] }]; }, /on field 'city': 1 is no keyword/],
+    ['a filter on a float that float32 cannot hold', (m) => { m.enrichment.vectors[0].filter = [{ field: 'minutes', values: [1e39] }]; }, /1e\+39 is no float/],
+    ['a filter on text for a boolean', (m) => { m.enrichment.vectors[0].filter = [{ field: 'rush', values: ['true'] }]; }, /"true" is no boolean/],
+    ['a filter input that enrichment fills', (m) => { m.enrichment.vectors[0].filter = [{ field: 'city', input: 'neighbours' }]; }, /input 'neighbours' is a tensor that enrichment fills/],
+    ['a filter input that is an entity of another datatype', (m) => { m.enrichment.vectors[0].filter = [{ field: 'city', input: 'driver' }]; }, /'driver' must be BYTES \[-1\] to give values of keyword, but it is INT64 \[-1\]/],
+    ['a filter input that is the query vector', (m) => { m.enrichment.vectors[0].filter = [{ field: 'minutes', input: 'route' }]; }, /'route' must be FP32 or FP64 \[-1\] to give values of float, but it is FP32 \[-1, 2\]/],
+    ['a filter input of two fields of different types', (m) => { m.enrichment.vectors[0].filter = [{ field: 'city', input: 'x' }, { field: 'rush', input: 'x' }]; }, /on field 'rush': input 'x' must be BOOL \[-1\]/],
+    ['a fallback without a fill', (m) => { m.enrichment.vectors[0].onUnavailable = 'fill'; }, /'neighbours' is to be filled where the store is away, and declares no fill/],
+    ['a flag without a fill', (m) => { m.enrichment.vectors[0].flag = 'near'; }, /'neighbours' hangs on flag 'near', and declares no fill/],
     ['an input twice', (m) => { m.inputs.push(m.inputs[0]); }, /input 'distance' stands twice/],
     ['an output twice', (m) => { m.outputs.push(m.outputs[0]); }, /output 'minutes' stands twice/],
     ['a file twice', (m) => { m.files.push(m.files[0]); }, /file 'model.onnx' stands twice/],
