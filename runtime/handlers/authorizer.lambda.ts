@@ -5,18 +5,14 @@
  * `Unauthorized`, and to nothing else); a good token with too few scopes is an explicit Deny, 403; keys that cannot be
  * fetched are an error, 500, because the caller has done nothing wrong and may try again.
  */
-import { JwtVerifier } from 'aws-jwt-verify';
-import { FetchError, JwksValidationError, JwkValidationError, JwtBaseError } from 'aws-jwt-verify/error';
-import { SimpleJwksCache } from 'aws-jwt-verify/jwk';
+import type { SimpleJwksCache } from 'aws-jwt-verify/jwk';
 import type { APIGatewayAuthorizerResult, APIGatewayTokenAuthorizerEvent } from 'aws-lambda';
 import { DEFAULT_CLIENT_CLAIMS, HandlerEnv, OTHER_CLIENTS } from '../../src/contract';
+import { AccessTokenError, AccessTokenVerifier, type Claims, scopesOf, type TokenIssuer } from '../adapters/access-token';
 
-export interface AuthorizerConfiguration {
-  readonly issuer: string;
-  readonly audience: string;
+export interface AuthorizerConfiguration extends TokenIssuer {
   /** The token must hold every one of them. */
   readonly scopes: readonly string[];
-  readonly jwksUri: string;
   /** Claims that name the client, the first that is there wins. */
   readonly clientClaims: readonly string[];
   /** Client id → usage plan key value; {@link OTHER_CLIENTS} is everybody who is not listed. */
@@ -31,35 +27,18 @@ export interface AuthorizerPorts {
 
 export type Authorizer = (event: APIGatewayTokenAuthorizerEvent) => Promise<APIGatewayAuthorizerResult>;
 
-/** Three dot-separated base64url parts, RFC 7515 §3.1; the scheme is case-insensitive, RFC 9110 §11.1. */
-const BEARER = /^bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i;
-
 export function createAuthorizer(configuration: AuthorizerConfiguration, ports: AuthorizerPorts = {}): Authorizer {
-  const { issuer, audience, jwksUri } = configuration;
   const log = ports.log ?? ((entry) => console.log(JSON.stringify(entry)));
-  const verifier = JwtVerifier.create({ issuer, audience, jwksUri }, { jwksCache: ports.jwksCache ?? new SimpleJwksCache() });
-
-  async function claimsOf(header: string): Promise<Record<string, unknown>> {
-    const token = BEARER.exec(header)?.[1];
-    if (!token) throw unauthorized('NotABearerToken');
-    try {
-      const claims = await verifier.verify(token);
-      // The verifier takes a token that never expires; we do not.
-      if (typeof claims.exp !== 'number') throw unauthorized('NoExpiry');
-      return claims;
-    } catch (error) {
-      throw denial(error);
-    }
-  }
+  const verifier = new AccessTokenVerifier(configuration, ports.jwksCache);
 
   return async (event) => {
-    let claims: Record<string, unknown>;
+    let claims: Claims;
     try {
-      claims = await claimsOf(event.authorizationToken ?? '');
+      claims = await verifier.verify(event.authorizationToken);
     } catch (error) {
-      // The class name says what was wrong; messages may hold claims, and nothing of a token is ever logged.
-      log({ level: 'info', event: 'denied', reason: (error as Error).cause ?? 'Internal' });
-      throw error;
+      // The reason is a class name: messages may hold claims, and nothing of a token is ever logged.
+      log({ level: 'info', event: 'denied', reason: error instanceof AccessTokenError ? error.reason : 'Internal' });
+      throw denial(error);
     }
 
     const client = configuration.clientClaims.map((claim) => claims[claim]).find((id) => typeof id === 'string' && id !== '') as string | undefined;
@@ -102,11 +81,6 @@ export const handler: Authorizer = (event) => {
   return authorizer(event);
 };
 
-/** Scopes as RFC 9068 has them (`scope`, space separated), and as some issuers do (`scp`, a list or space separated). */
-function scopesOf(claims: Record<string, unknown>): Set<string> {
-  return new Set([claims.scope, claims.scp].flat().flatMap((value) => (typeof value === 'string' ? value.split(' ') : [])));
-}
-
 function answer(principalId: string, effect: 'Allow' | 'Deny', methodArn: string): APIGatewayAuthorizerResult {
   // The result is cached under the token and serves every route, so it speaks about the whole stage: `…/<api>/<stage>/*`.
   const [api, stage] = methodArn.split('/');
@@ -119,17 +93,8 @@ function answer(principalId: string, effect: 'Allow' | 'Deny', methodArn: string
   };
 }
 
-/** API Gateway turns exactly this message into 401. */
-function unauthorized(reason: string): Error {
-  return new Error('Unauthorized', { cause: reason });
-}
-
+/** API Gateway turns exactly the message `Unauthorized` into 401. */
 function denial(error: unknown): Error {
-  const reason = error instanceof Error ? error.constructor.name : 'Unknown';
-  if (error instanceof Error && error.message === 'Unauthorized') return error;
-  const ofTheKeys = error instanceof FetchError || error instanceof JwksValidationError || error instanceof JwkValidationError;
-  if (ofTheKeys || !(error instanceof JwtBaseError)) {
-    return new Error('the keys of the issuer are not available', { cause: reason });
-  }
-  return unauthorized(reason);
+  if (error instanceof AccessTokenError && error.kind === 'refused') return new Error('Unauthorized', { cause: error.reason });
+  return new Error('the keys of the issuer are not available', { cause: error instanceof AccessTokenError ? error.reason : error });
 }

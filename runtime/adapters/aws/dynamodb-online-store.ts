@@ -1,26 +1,63 @@
-/** Online features in DynamoDB: one item per entity and group, in the layout of contract/online-item.ts. */
+/**
+ * Online features in DynamoDB: one item per entity and group, in the layout of contract/online-item.ts.
+ *
+ * Writes go through the AWS SDK. Reads go through it as well (the reference), or through a client of our own where the cost of the SDK
+ * stands in the way: both read the same table with the same answers, and pass the same tests.
+ */
 import { setTimeout as wait } from 'node:timers/promises';
-import { type AttributeValue, BatchGetItemCommand, ConditionalCheckFailedException, type DynamoDBClient, PutItemCommand } from '@aws-sdk/client-dynamodb';
+import { BatchGetItemCommand, ConditionalCheckFailedException, type DynamoDBClient, PutItemCommand } from '@aws-sdk/client-dynamodb';
+import { BatchGetItem, type BatchGetItemOptions, KEYS_PER_CALL } from './batch-get-item';
+import { CoalescedReads, RETRIES } from './coalesced-reads';
 import { unavailable } from './failures';
-import { expiresAt, OnlineItem, onlineKey } from '../../../src/contract';
-import { BrainError, refuse } from '../../core/errors';
-import { canonicalValues, rowDigest } from '../../core/feature-row';
-import type { FeatureRequest, FeatureRow, FeatureWrite, OnlineFeatureStore } from '../../core/ports';
+import { type Item, itemOf, rowOf, soundRow } from './online-item';
+import { OnlineItem, onlineKey } from '../../../src/contract';
+import { BrainError } from '../../core/errors';
+import type { CallContext, FeatureRequest, FeatureRow, FeatureWrite, OnlineFeatureStore } from '../../core/ports';
+import { RetryBudget } from '../../core/resilience/retry-budget';
 
-/** Most keys of one BatchGetItem (Amazon DynamoDB API reference). */
-const KEYS_PER_CALL = 100;
 const WRITES_AT_ONCE = 16;
 const FIRST_BACKOFF_MS = 10;
 const LONGEST_BACKOFF_MS = 200;
 const UNAVAILABLE = 'FEATURE_STORE_UNAVAILABLE';
-
-type Item = Record<string, AttributeValue>;
 
 export interface DynamoDbOnlineStoreOptions {
   readonly client: DynamoDBClient;
   readonly table: string;
   /** Milliseconds that one read may spend on keys that DynamoDB leaves unprocessed. @default 2000 */
   readonly retryBudgetMs?: number;
+  /** @default - the SDK's client */
+  readonly reader?: ItemReader;
+}
+
+/** Reads rows of the table by their partition keys. */
+export interface ItemReader {
+  /** One row for each key, in their order; undefined where the table has none. */
+  read(keys: readonly string[], context?: CallContext): Promise<(FeatureRow | undefined)[]>;
+  close(): void;
+}
+
+export type LightReaderOptions = Omit<BatchGetItemOptions, 'mayRetry'> & {
+  /** Longest time of one read, all attempts together, milliseconds. @default 2000 */
+  readonly timeoutMs?: number;
+  /** Told of each call that is sent again. */
+  readonly onRetry?: () => void;
+};
+
+/** Signed calls without the SDK, shared by all reads of one turn of the event loop. */
+export function lightReader({ timeoutMs, onRetry, ...options }: LightReaderOptions): ItemReader {
+  const retries = new RetryBudget(RETRIES);
+  const mayRetry = () => {
+    const may = retries.tryWithdraw();
+    if (may) onRetry?.();
+    return may;
+  };
+  return new CoalescedReads({ source: new BatchGetItem({ ...options, mayRetry }), timeoutMs, retries, onRetry, clock: options.clock });
+}
+
+/** Where the SDK's client sends its calls to; the variables are those of every SDK (AWS SDKs reference, "Service-specific endpoints"). */
+export function endpointOf(client: DynamoDBClient, region: string, env: Readonly<Record<string, string | undefined>>): string {
+  const { AWS_ENDPOINT_URL_DYNAMODB: ofService, AWS_ENDPOINT_URL: ofAll } = env;
+  return ofService || ofAll || client.config.endpointProvider({ Region: region, UseDualStack: false, UseFIPS: false }).url.origin;
 }
 
 const CONDITION = [
@@ -34,19 +71,14 @@ const NAMES = { '#pk': OnlineItem.PK, '#event': OnlineItem.EVENT_TIME, '#created
 
 /** Reads are eventually consistent: a feature that is a second old is as good, at half the price. */
 export class DynamoDbOnlineStore implements OnlineFeatureStore {
-  constructor(private readonly options: DynamoDbOnlineStoreOptions) {}
+  private readonly reader: ItemReader;
 
-  async read(requests: readonly FeatureRequest[], signal?: AbortSignal): Promise<(FeatureRow | undefined)[]> {
-    const keys = requests.map(({ group, entity }) => onlineKey(group, entity));
-    // BatchGetItem refuses a key that stands twice
-    const distinct = [...new Set(keys)];
-    const chunks: string[][] = [];
-    for (let at = 0; at < distinct.length; at += KEYS_PER_CALL) chunks.push(distinct.slice(at, at + KEYS_PER_CALL));
-    const items = new Map<string, Item>();
-    await Promise.all(chunks.map((chunk) => this.readChunk(chunk, items, signal)));
-    const rows = new Map<string, FeatureRow>();
-    for (const [key, item] of items) rows.set(key, rowOf(key, item));
-    return keys.map((key) => rows.get(key));
+  constructor(private readonly options: DynamoDbOnlineStoreOptions) {
+    this.reader = options.reader ?? new SdkReader(options);
+  }
+
+  async read(requests: readonly FeatureRequest[], context?: CallContext): Promise<(FeatureRow | undefined)[]> {
+    return this.reader.read(requests.map(({ group, entity }) => onlineKey(group, entity)), context);
   }
 
   async write(rows: readonly FeatureWrite[]): Promise<void> {
@@ -60,7 +92,47 @@ export class DynamoDbOnlineStore implements OnlineFeatureStore {
   }
 
   async close(): Promise<void> {
+    this.reader.close();
     this.options.client.destroy();
+  }
+
+  private async put(item: Item): Promise<void> {
+    const { client, table } = this.options;
+    try {
+      await client.send(new PutItemCommand({
+        TableName: table,
+        Item: item,
+        ConditionExpression: CONDITION,
+        ExpressionAttributeNames: NAMES,
+        ExpressionAttributeValues: { ':event': item[OnlineItem.EVENT_TIME], ':created': item[OnlineItem.CREATED_TIME], ':digest': item[OnlineItem.DIGEST] },
+      }));
+    } catch (error) {
+      // the stored row wins
+      if (error instanceof ConditionalCheckFailedException) return;
+      throw unavailable(UNAVAILABLE, 'the feature store', error);
+    }
+  }
+}
+
+/** The reference: what the SDK reads. */
+class SdkReader implements ItemReader {
+  constructor(private readonly options: DynamoDbOnlineStoreOptions) {}
+
+  async read(keys: readonly string[], context?: CallContext): Promise<(FeatureRow | undefined)[]> {
+    // BatchGetItem refuses a key that stands twice
+    const distinct = [...new Set(keys)];
+    const chunks: string[][] = [];
+    for (let at = 0; at < distinct.length; at += KEYS_PER_CALL) chunks.push(distinct.slice(at, at + KEYS_PER_CALL));
+    const items = new Map<string, Item>();
+    await Promise.all(chunks.map((chunk) => this.readChunk(chunk, items, context?.signal)));
+    const rows = new Map<string, FeatureRow | undefined>();
+    for (const [key, item] of items) rows.set(key, soundRow(rowOf(key, item)));
+    return keys.map((key) => rows.get(key));
+  }
+
+  /** The SDK's client belongs to the store. */
+  close(): void {
+    return undefined;
   }
 
   private async readChunk(keys: readonly string[], items: Map<string, Item>, signal: AbortSignal | undefined): Promise<void> {
@@ -85,53 +157,5 @@ export class DynamoDbOnlineStore implements OnlineFeatureStore {
     } catch (error) {
       throw unavailable(UNAVAILABLE, 'the feature store', error, signal);
     }
-  }
-
-  private async put(item: Item): Promise<void> {
-    const { client, table } = this.options;
-    try {
-      await client.send(new PutItemCommand({
-        TableName: table,
-        Item: item,
-        ConditionExpression: CONDITION,
-        ExpressionAttributeNames: NAMES,
-        ExpressionAttributeValues: { ':event': item[OnlineItem.EVENT_TIME], ':created': item[OnlineItem.CREATED_TIME], ':digest': item[OnlineItem.DIGEST] },
-      }));
-    } catch (error) {
-      // the stored row wins
-      if (error instanceof ConditionalCheckFailedException) return;
-      throw unavailable(UNAVAILABLE, 'the feature store', error);
-    }
-  }
-}
-
-function itemOf({ group, entity, eventTime, createdTime, values }: FeatureWrite): Item {
-  const expires = expiresAt(group, eventTime);
-  return {
-    [OnlineItem.PK]: { S: onlineKey(group, entity) },
-    [OnlineItem.EVENT_TIME]: { N: String(eventTime) },
-    [OnlineItem.CREATED_TIME]: { N: String(createdTime) },
-    [OnlineItem.FEATURES]: { S: JSON.stringify(canonicalValues(group, values)) },
-    [OnlineItem.DIGEST]: { S: rowDigest(group, values) },
-    ...(expires === undefined ? {} : { [OnlineItem.EXPIRES_AT]: { N: String(expires) } }),
-  };
-}
-
-function rowOf(key: string, item: Item): FeatureRow {
-  const eventTime = Number(item[OnlineItem.EVENT_TIME]?.N);
-  const createdTime = Number(item[OnlineItem.CREATED_TIME]?.N);
-  const values = parse(item[OnlineItem.FEATURES]?.S);
-  if (!Number.isSafeInteger(eventTime) || !Number.isSafeInteger(createdTime) || values === undefined) {
-    return refuse('INVALID_FEATURE_ROW', `the online item '${key.slice(0, 128)}' is not in the brain's layout`);
-  }
-  return { eventTime, createdTime, values };
-}
-
-function parse(text: string | undefined): FeatureRow['values'] | undefined {
-  try {
-    const values: unknown = JSON.parse(text ?? '');
-    return typeof values === 'object' && values !== null && !Array.isArray(values) ? values as FeatureRow['values'] : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -3,10 +3,13 @@ import { InvokeEndpointCommand, ModelNotReadyException, type SageMakerRuntimeCli
 import { unavailable } from './failures';
 import { BrainError } from '../../core/errors';
 import { readOutputs, writeJsonInputs } from '../../core/oip-client';
-import type { ModelRef, ModelRuntime } from '../../core/ports';
+import type { CallContext, ModelRef, ModelRuntime } from '../../core/ports';
+import { NOT_PROCESSED } from '../../core/resilience/dependency-guard';
 import { fromJson, type Tensor } from '../../core/tensors';
 
 const UNAVAILABLE = 'RUNTIME_UNAVAILABLE';
+/** Refusals of SageMaker itself, before a container saw the request (API reference, InvokeEndpoint, "Errors"; "Common Error Types"). */
+const TURNED_AWAY: ReadonlySet<string> = new Set(['ThrottlingException', 'ServiceUnavailable']);
 
 export interface SageMakerRuntimeOptions {
   readonly client: SageMakerRuntimeClient;
@@ -22,18 +25,18 @@ export class SageMakerRuntime implements ModelRuntime {
    * SageMaker's runtime API has no readiness call, so the version is asked: by the first warm-up request of its manifest that holds
    * the model's own inputs, else by one row of zeros.
    */
-  async ready(model: ModelRef, signal?: AbortSignal): Promise<boolean> {
+  async ready(model: ModelRef, context?: CallContext): Promise<boolean> {
     try {
-      await this.infer(model, probeOf(model), signal);
+      await this.infer(model, probeOf(model), context);
       return true;
     } catch (error) {
-      if (signal?.aborted) throw signal.reason;
+      if (context?.signal?.aborted) throw context.signal.reason;
       if (error instanceof BrainError) return false;
       throw error;
     }
   }
 
-  async infer(model: ModelRef, inputs: readonly Tensor[], signal?: AbortSignal): Promise<Tensor[]> {
+  async infer(model: ModelRef, inputs: readonly Tensor[], context?: CallContext): Promise<Tensor[]> {
     const { client, endpoint, component } = this.options;
     const body = writeJsonInputs(inputs);
     try {
@@ -43,10 +46,10 @@ export class SageMakerRuntime implements ModelRuntime {
         ContentType: 'application/json',
         Accept: 'application/json',
         Body: Buffer.from(body),
-      }), { abortSignal: signal });
+      }), { abortSignal: context?.signal });
       return readOutputs(Buffer.from(answer.Body));
     } catch (error) {
-      throw this.failureOf(error, model, signal);
+      throw this.failureOf(error, model, context?.signal);
     }
   }
 
@@ -61,6 +64,9 @@ export class SageMakerRuntime implements ModelRuntime {
     if (!signal?.aborted && error instanceof Error && error.name === 'ModelError') {
       const { OriginalMessage, OriginalStatusCode } = error as Error & { OriginalMessage?: string; OriginalStatusCode?: number };
       return new BrainError('MODEL_FAILED', `the model's container answered ${OriginalStatusCode}: ${OriginalMessage}`, { model: name, version }, { cause: error });
+    }
+    if (!signal?.aborted && error instanceof Error && TURNED_AWAY.has(error.name)) {
+      return new BrainError(UNAVAILABLE, `the model endpoint takes no request now (${error.name})`, NOT_PROCESSED, { cause: error });
     }
     return unavailable(UNAVAILABLE, 'the model endpoint', error, signal);
   }

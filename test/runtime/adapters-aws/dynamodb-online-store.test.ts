@@ -1,7 +1,8 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDbTable } from './dynamodb.fixture';
 import { never, Peer, type PeerAnswer, type PeerRequest, toPeer } from './peer.fixture';
-import { DynamoDbOnlineStore } from '../../../runtime/adapters/aws/dynamodb-online-store';
+import { DynamoDbOnlineStore, endpointOf, lightReader } from '../../../runtime/adapters/aws/dynamodb-online-store';
+import { MONOTONIC_CLOCK } from '../../../runtime/core/resilience/monotonic-clock';
 import { onlineKey } from '../../../src/contract';
 import { onlineStoreContract } from '../contract/online-store.contract';
 import { CONFIGURATION, NOON } from '../core/brain.fixture';
@@ -19,15 +20,20 @@ beforeEach(async () => {
 });
 afterEach(() => peer.stop());
 
-const open = (retryBudgetMs?: number) => new DynamoDbOnlineStore({ client: new DynamoDBClient(toPeer(peer)), table: 'features', retryBudgetMs });
-
-describe('the online store in DynamoDB', () => {
-  onlineStoreContract(async () => open());
-
+describe.each(['the SDK', 'the light client'])('the online store in DynamoDB, read by %s', (name) => {
+  const open = (retryBudgetMs?: number) => {
+    const { credentials, region, endpoint } = toPeer(peer);
+    const reader = lightReader({ endpoint, region, credentials: async () => credentials, table: 'features', timeoutMs: retryBudgetMs });
+    return new DynamoDbOnlineStore({
+      client: new DynamoDBClient(toPeer(peer)), table: 'features', retryBudgetMs, reader: name === 'the SDK' ? undefined : reader,
+    });
+  };
   const write = (store: DynamoDbOnlineStore, count: number) => store.write(
     requests(count).map((entity, trips) => ({ ...entity, eventTime: NOON, createdTime: NOON, values: { trips } })),
   );
   const requests = (count: number) => Array.from({ length: count }, (_, driver) => ({ group: DRIVERS, entity: [String(driver)] }));
+
+  onlineStoreContract(async () => open());
 
   test('reads at most 100 keys in one call, calls side by side', async () => {
     const store = open();
@@ -47,9 +53,40 @@ describe('the online store in DynamoDB', () => {
   });
 
   test('gives up when the budget is spent, and does not take the missing rows for unknown entities', async () => {
-    const store = open(5);
+    const store = open(50);
     table.processed.push(...new Array(1000).fill(0));
     await expect(store.read(requests(3))).rejects.toMatchObject({ code: 'FEATURE_STORE_UNAVAILABLE', message: expect.stringContaining('3 of 3 keys unprocessed') });
+    await store.close();
+  });
+
+  test.each([
+    ['throttling', 400, 'ProvisionedThroughputExceededException'], ['no such table', 400, 'ResourceNotFoundException'], ['no permission', 400, 'AccessDeniedException'], ['an outage', 500, 'InternalServerError'],
+  ])('%s is "unavailable", in reading and in writing', async (_, status, type) => {
+    intercept = () => ({ status, body: { __type: `com.amazonaws.dynamodb.v20120810#${type}`, message: 'no' } });
+    const store = open(50);
+    await expect(store.read(requests(1))).rejects.toMatchObject({ code: 'FEATURE_STORE_UNAVAILABLE', message: expect.stringContaining(type) });
+    await expect(write(store, 1)).rejects.toMatchObject({ code: 'FEATURE_STORE_UNAVAILABLE' });
+    await store.close();
+  });
+
+  test('an item that is not in the layout is an error, not an absent row', async () => {
+    for (const item of [{ event_time: { S: 'noon' } }, { event_time: { N: '1' }, created_time: { N: '1' }, features: { S: '[]' } }]) {
+      table.items.set('drivers#1#7', { pk: { S: 'drivers#1#7' }, ...item } as never);
+      const store = open();
+      await expect(store.read([{ group: DRIVERS, entity: ['7'] }])).rejects.toMatchObject({ code: 'INVALID_FEATURE_ROW' });
+      await store.close();
+    }
+  });
+
+  test('stops when the caller gives up', async () => {
+    const store = open();
+    const caller = new AbortController();
+    intercept = () => {
+      caller.abort(new Error('gave up'));
+      return never();
+    };
+    await expect(store.read(requests(1), { signal: caller.signal })).rejects.toThrow('gave up');
+    await expect(store.read(requests(1), { signal: caller.signal })).rejects.toThrow('gave up');
     await store.close();
   });
 
@@ -66,32 +103,26 @@ describe('the online store in DynamoDB', () => {
     });
     await store.close();
   });
+});
 
-  test.each([
-    ['throttling', 400, 'ProvisionedThroughputExceededException'], ['no such table', 400, 'ResourceNotFoundException'], ['no permission', 400, 'AccessDeniedException'], ['an outage', 500, 'InternalServerError'],
-  ])('%s is "unavailable", in reading and in writing', async (_, status, type) => {
-    intercept = () => ({ status, body: { __type: `com.amazonaws.dynamodb.v20120810#${type}`, message: 'no' } });
-    const store = open();
-    await expect(store.read(requests(1))).rejects.toMatchObject({ code: 'FEATURE_STORE_UNAVAILABLE', message: expect.stringContaining(type) });
-    await expect(write(store, 1)).rejects.toMatchObject({ code: 'FEATURE_STORE_UNAVAILABLE' });
-    await store.close();
-  });
+test.each([['eu-central-1', 'https://dynamodb.eu-central-1.amazonaws.com'], ['cn-north-1', 'https://dynamodb.cn-north-1.amazonaws.com.cn']])(
+  'calls in %s go to %s', (region, endpoint) => {
+    const client = new DynamoDBClient({ region });
+    expect(endpointOf(client, region, {})).toBe(endpoint);
+    expect(endpointOf(client, region, { AWS_ENDPOINT_URL: 'http://all' })).toBe('http://all');
+    expect(endpointOf(client, region, { AWS_ENDPOINT_URL: 'http://all', AWS_ENDPOINT_URL_DYNAMODB: 'http://one' })).toBe('http://one');
+    client.destroy();
+  },
+);
 
-  test('an item that is not in the layout is an error, not an absent row', async () => {
-    table.items.set('drivers#1#7', { pk: { S: 'drivers#1#7' }, event_time: { S: 'noon' } });
-    const store = open();
-    await expect(store.read([{ group: DRIVERS, entity: ['7'] }])).rejects.toMatchObject({ code: 'INVALID_FEATURE_ROW' });
-    await store.close();
-  });
-
-  test('stops when the caller gives up', async () => {
-    const store = open();
-    const caller = new AbortController();
-    intercept = () => {
-      caller.abort(new Error('gave up'));
-      return never();
-    };
-    await expect(store.read(requests(1), caller.signal)).rejects.toThrow('gave up');
-    await store.close();
-  });
+test('the light client keeps deadlines where the system\'s clock is set while it runs', async () => {
+  const { credentials, region, endpoint } = toPeer(peer);
+  const reader = lightReader({ endpoint, region, credentials: async () => credentials, table: 'features' });
+  const clock = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 3_600_000);
+  try {
+    expect(await reader.read(['a'], { deadline: MONOTONIC_CLOCK.now() + 60_000 })).toEqual([undefined]);
+  } finally {
+    clock.mockRestore();
+    reader.close();
+  }
 });

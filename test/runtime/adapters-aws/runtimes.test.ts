@@ -1,20 +1,13 @@
 import { SageMakerRuntimeClient } from '@aws-sdk/client-sagemaker-runtime';
-import { never, Peer, type PeerAnswer, type PeerRequest, toPeer } from './peer.fixture';
+import { Peer, type PeerAnswer, type PeerRequest, toPeer } from './peer.fixture';
 import { AbsentRuntime } from '../../../runtime/adapters/aws/absent-runtime';
 import { SageMakerRuntime } from '../../../runtime/adapters/aws/sagemaker-runtime';
-import { TritonRuntime } from '../../../runtime/adapters/aws/triton-runtime';
-import { toBinary } from '../../../runtime/core/binary-tensors';
-import { fromJson, type Tensor } from '../../../runtime/core/tensors';
+import type { BrainError } from '../../../runtime/core/errors';
+import { isNotProcessed } from '../../../runtime/core/resilience/dependency-guard';
+import { fromJson } from '../../../runtime/core/tensors';
 import { MANIFEST, SURGE } from '../core/brain.fixture';
 
 const MODEL = { name: 'surge', version: '1', manifest: SURGE };
-const INPUTS: Tensor[] = [
-  { name: 'text', datatype: 'BYTES', shape: [2], data: ['a', 'ž'] },
-  { name: 'half', datatype: 'FP16', shape: [2, 1], data: Uint16Array.of(1, 2) },
-  { name: 'wide', datatype: 'INT64', shape: [2], data: BigInt64Array.of(-1n, 2n ** 60n) },
-  { name: 'flag', datatype: 'BOOL', shape: [2], data: Uint8Array.of(0, 1) },
-];
-const bytesOf = (tensors: readonly Tensor[]) => tensors.map((tensor) => [tensor.name, tensor.datatype, tensor.shape, Buffer.from(toBinary(tensor)).toString('hex')]);
 
 let peer: Peer;
 let answer: (request: PeerRequest) => PeerAnswer | Promise<PeerAnswer>;
@@ -22,87 +15,6 @@ beforeEach(async () => {
   peer = await Peer.start((request) => answer(request));
 });
 afterEach(() => peer.stop());
-
-describe('Triton', () => {
-  let runtime: TritonRuntime;
-  beforeEach(() => {
-    runtime = new TritonRuntime(peer.url);
-  });
-  afterEach(() => runtime.close());
-
-  /** Gives back what it got, as Triton's identity backend does with `binary_data_output`. */
-  const identity = ({ method, path, headers, body }: PeerRequest): PeerAnswer => {
-    if (method === 'GET') return { status: path === '/v2/models/surge/versions/1/ready' ? 200 : 400 };
-    if (path !== '/v2/models/surge/versions/1/infer') return { status: 400, body: { error: `Request for unknown model: '${path}' is not found` } };
-    const length = Number(headers['inference-header-content-length']);
-    const { inputs, parameters } = JSON.parse(body.toString('utf8', 0, length));
-    if (parameters.binary_data_output !== true) return { status: 400, body: { error: 'JSON outputs are not tested here' } };
-    const header = Buffer.from(JSON.stringify({ model_name: 'surge', model_version: '1', outputs: inputs }));
-    return { headers: { 'inference-header-content-length': String(header.length), 'content-type': 'application/octet-stream' }, body: Buffer.concat([header, body.subarray(length)]) };
-  };
-
-  test('every datatype reaches it and comes back', async () => {
-    answer = identity;
-    expect(bytesOf(await runtime.infer(MODEL, INPUTS))).toEqual(bytesOf(INPUTS));
-  });
-
-  test('JSON outputs are read too', async () => {
-    answer = () => ({ body: { model_name: 'surge', outputs: [{ name: 'y', datatype: 'FP32', shape: [2], data: [0.5, 1] }] } });
-    expect(await runtime.infer(MODEL, INPUTS)).toEqual([{ name: 'y', datatype: 'FP32', shape: [2], data: Float32Array.of(0.5, 1) }]);
-  });
-
-  test('knows which version is ready', async () => {
-    answer = identity;
-    expect(await runtime.ready(MODEL)).toBe(true);
-    expect(await runtime.ready({ ...MODEL, version: '2' })).toBe(false);
-  });
-
-  test('a server that is not there has nothing ready, and infer says that it is unavailable', async () => {
-    await peer.stop();
-    expect(await runtime.ready(MODEL)).toBe(false);
-    await expect(runtime.infer(MODEL, INPUTS)).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE' });
-    peer = await Peer.start(() => ({}));
-  });
-
-  test.each([
-    [400, "Request for unknown model: 'surge' version 1 is not at ready state", 'MODEL_NOT_READY'],
-    [400, "unexpected shape for input 'x'", 'MODEL_FAILED'],
-    [500, 'CUDA out of memory', 'MODEL_FAILED'],
-    [503, 'Exceeds maximum queue size', 'RUNTIME_UNAVAILABLE'],
-  ])('its %d "%s" is %s', async (status, error, code) => {
-    answer = () => ({ status, body: { error } });
-    await expect(runtime.infer(MODEL, INPUTS)).rejects.toMatchObject({ code });
-  });
-
-  test('an answer cut short is not taken for outputs', async () => {
-    answer = (request) => {
-      const whole = identity(request);
-      return { ...whole, body: (whole.body as Buffer).subarray(0, (whole.body as Buffer).length - 1) };
-    };
-    await expect(runtime.infer(MODEL, INPUTS)).rejects.toMatchObject({ code: 'INVALID_MODEL_OUTPUT' });
-  });
-
-  test('a kept connection that the server closed meanwhile costs no request', async () => {
-    answer = identity;
-    await runtime.infer(MODEL, INPUTS);
-    let dropped = false;
-    answer = (request) => {
-      if (dropped) return identity(request);
-      dropped = true;
-      return { status: 0 };
-    };
-    expect(await runtime.infer(MODEL, INPUTS)).toHaveLength(4);
-  });
-
-  test('stops when the caller gives up', async () => {
-    const caller = new AbortController();
-    answer = () => {
-      caller.abort(new Error('gave up'));
-      return never();
-    };
-    await expect(runtime.infer(MODEL, INPUTS, caller.signal)).rejects.toThrow('gave up');
-  });
-});
 
 describe('SageMaker', () => {
   const model = { name: 'eta', version: '1', manifest: MANIFEST };
@@ -146,6 +58,15 @@ describe('SageMaker', () => {
     expect(await runtime.ready(model)).toBe(false);
     await runtime.close();
   });
+});
+
+test('what SageMaker turned away may be asked again, what a container may have begun may not', async () => {
+  answer = ({ headers }) => ({ status: 400, headers: { 'x-amzn-errortype': String(headers['x-amzn-sagemaker-inference-component']) }, body: { Message: 'no' } });
+  const client = new SageMakerRuntimeClient({ ...toPeer(peer), maxAttempts: 1 });
+  const runtime = new SageMakerRuntime({ client, endpoint: 'brain-eta', component: ({ version }) => version });
+  const failure = (version: string) => runtime.infer({ ...MODEL, version }, []).then(() => undefined, (error: BrainError) => isNotProcessed(error));
+  expect([await failure('ThrottlingException'), await failure('ServiceUnavailable'), await failure('InternalFailure')]).toEqual([true, true, false]);
+  await runtime.close();
 });
 
 test('a brain without a runtime has no model ready, and says so', async () => {
