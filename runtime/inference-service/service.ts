@@ -1,20 +1,22 @@
-/** The inference service: the Open Inference Protocol v2 over REST, on whatever adapters it is given. */
-import { fastify, type FastifyInstance, type HTTPMethods } from 'fastify';
-import { answerBrokenRequest, errorResponder } from './http-errors';
-import { acceptRequestBodies, type RequestBody } from './request-body';
-import { version as packageVersion } from '../../package.json';
+/** The inference service: the Open Inference Protocol v2, on whatever adapters it is given. */
+import { HttpServer, type ListenOptions, type TlsMaterial, urlHost } from './http-server';
+import { IncomingBytes } from './incoming-bytes';
+import { InferenceOperations } from './inference-operations';
+import { probeHandler, type RequestHook, restHandler, withHook } from './rest';
 import type { BrainConfiguration } from '../../src/contract';
+import { type Authenticator, NO_AUTHENTICATION } from '../core/caller';
 import { ModelCatalog } from '../core/catalog';
 import type { EnrichmentSources } from '../core/enrichment';
-import { BrainError } from '../core/errors';
+import { CachedFeatureStore } from '../core/feature-cache';
 import { InferencePipeline } from '../core/infer';
-import { HEADER_LENGTH, modelMetadata, readInferRequest, writeInferAnswer } from '../core/oip';
 import { type Clock, type Logger, type ManifestSource, type ModelRuntime, type RolloutSource, SYSTEM_CLOCK } from '../core/ports';
-
-/** Seconds of quiet after which a kept connection is closed: above the 60 s of a load balancer, which must be the one to close first. */
-const KEEP_ALIVE_MS = 75_000;
-/** Longest time for a whole request to arrive. */
-const RECEIVE_TIMEOUT_MS = 30_000;
+import { ConcurrencyLimit } from '../core/resilience/concurrency-limit';
+import { DeadlineTimers } from '../core/resilience/deadline-timers';
+import { GuardedFeatureStore, GuardedManifestSource, GuardedModelRuntime, GuardedVectorSearch, RUNTIME_TELLING_MS } from '../core/resilience/guards';
+import { MicroBatcher } from '../core/resilience/micro-batcher';
+import { ShadowTraffic } from '../core/shadow-traffic';
+import { NO_TELEMETRY, type Telemetry } from '../core/telemetry';
+import { GrpcServer } from '../grpc/server';
 
 export interface ServiceOptions extends EnrichmentSources {
   readonly configuration: BrainConfiguration;
@@ -22,152 +24,113 @@ export interface ServiceOptions extends EnrichmentSources {
   readonly manifests: ManifestSource;
   readonly rollout: RolloutSource;
   readonly logger: Logger;
+  /** @default - nobody is verified, and so nobody may override or jump the queue */
+  readonly authenticator?: Authenticator;
+  /** @default - none */
+  readonly telemetry?: Telemetry;
   /** @default - the system's clock */
   readonly clock?: Clock;
-  /** PEM texts. @default - plain HTTP */
-  readonly tls?: { readonly cert: string; readonly key: string };
+  /** With `ca`, callers of gRPC must show a certificate. @default - plain HTTP and gRPC */
+  readonly tls?: TlsMaterial;
+  /** Whether hot features are kept in memory: worth it where the store is across a network. @default false */
+  readonly cacheFeatures?: boolean;
+  /**
+   * Sees each request of the REST port before it is routed, and answers it by itself where it gives true.
+   * @default - none, and nothing is asked
+   */
+  readonly extra?: RequestHook;
   /** Milliseconds between two attempts to take up a stable version. @default 1000 */
   readonly retryMs?: number;
 }
 
+/** One port of the service; not listening yet. */
+export interface Endpoint {
+  /** Resolves with the base URL. */
+  listen(options: ListenOptions): Promise<string>;
+}
+
 /** The service and what surrounds it. Whoever made the ports closes them, after the service. */
 export interface Service {
-  /** All routes; not listening yet. */
-  readonly app: FastifyInstance;
-  /** Live and ready only, plain HTTP, for the kubelet; not listening yet. */
-  readonly probes: FastifyInstance;
+  /** All routes. */
+  readonly rest: Endpoint;
+  /** `inference.GRPCInferenceService`, health and reflection. */
+  readonly grpc: Endpoint;
+  /** Live and ready only, plain HTTP, for the kubelet. */
+  readonly probes: Endpoint;
   /** Follows the rollout document; resolves after the first attempt at every stable version. */
   start(): Promise<void>;
   /** DESIGN §4.3: the versions that were stable at start are loaded, and the service does not drain. */
   isReady(): boolean;
+  /** New connections get the new certificate. */
+  renew(tls: TlsMaterial): void;
   /** Says "not ready" from now on; requests are still answered. */
   drain(): void;
   /** Takes no new connection, answers what is under way, and closes. */
   close(): Promise<void>;
 }
 
-const METHODS: HTTPMethods[] = ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT', 'OPTIONS'];
+function withClientCertificates({ cert, key, ca }: TlsMaterial) {
+  return ca === undefined ? { cert, key } : { cert, key, ca, requestCert: true, rejectUnauthorized: true };
+}
 
 export function createService(options: ServiceOptions): Service {
-  const { configuration, logger } = options;
-  const clock = options.clock ?? SYSTEM_CLOCK;
-  const catalog = new ModelCatalog(options);
-  const pipeline = new InferencePipeline({ ...options, catalog, clock });
+  const { configuration, logger, authenticator = NO_AUTHENTICATION, telemetry = NO_TELEMETRY, clock = SYSTEM_CLOCK } = options;
+  const { requestTimeoutMs, maxBodyBytes } = configuration.limits;
+  // deadlines are measured, and so do not follow the clock that features are dated by
+  const timers = new DeadlineTimers();
+  const guarded = { timers, telemetry };
+  const tellingMs = Math.min(RUNTIME_TELLING_MS, requestTimeoutMs / 2);
+  const runtime = new MicroBatcher(new GuardedModelRuntime(options.runtime, { ...guarded, tellingMs }), timers);
+  const store = options.features && new GuardedFeatureStore(options.features, guarded);
+  const features = store && options.cacheFeatures ? new CachedFeatureStore({ store, clock, telemetry }) : store;
+  const vectors = options.vectors && new GuardedVectorSearch(options.vectors, guarded);
+  const limit = new ConcurrencyLimit({ clock: timers.clock, onShed: (lane) => telemetry.count('shed', lane) });
+  telemetry.gauge('in_flight', () => limit.inFlight);
+  telemetry.gauge('concurrency_limit', () => limit.limit);
+  telemetry.gauge('queued', () => limit.queued);
+
+  const catalog = new ModelCatalog({ ...options, runtime, manifests: new GuardedManifestSource(options.manifests, guarded) });
+  const shadows = new ShadowTraffic({ timers, logger, telemetry, timeoutMs: requestTimeoutMs });
+  const pipeline = new InferencePipeline({ configuration, features, vectors, runtime, catalog, clock, telemetry, shadows });
   let draining = false;
+  const isDraining = () => draining;
 
-  const app = newApp(options, options.tls);
-  const probes = newApp(options);
-  const isReady = () => !draining && catalog.isReady();
-  const requireReady = () => {
-    if (draining) throw new BrainError('SHUTTING_DOWN', 'the process drains', { ready: false });
-    if (!catalog.isReady()) throw new BrainError('MODEL_NOT_READY', 'the stable versions are not loaded yet', { ready: false });
-    return { ready: true };
-  };
-
-  // a connection that is kept after its last answer would hold the drain up
-  app.addHook('onSend', async (_, reply) => {
-    if (draining) void reply.header('connection', 'close');
-  });
-
-  for (const health of [app, probes]) {
-    route(health, 'GET', '/v2/health/live', async () => ({ live: true }));
-    route(health, 'GET', '/v2/health/ready', async () => requireReady());
-  }
-  route(app, 'GET', '/v2', async () => ({ name: 'thalos-brain', version: packageVersion, extensions: ['binary_tensor_data'] }));
-  for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
-    route(app, 'GET', path, async ({ model, version }) => {
-      const { plan, versions } = await catalog.describe(model, version);
-      return modelMetadata(plan.ref.manifest, version === undefined ? versions : [version], plan.publicInputs);
-    });
-    route(app, 'GET', `${path}/ready`, async ({ model, version }, signal) => {
-      await catalog.requireReady(model, version, signal);
-      return { name: model, ready: true };
-    });
-    route(app, 'POST', `${path}/infer`, async ({ model, version }, signal, body, reply) => {
-      const { json, binary } = body ?? { json: undefined, binary: undefined };
-      const request = readInferRequest(json, binary);
-      const answer = await pipeline.infer({ model, version, inputs: request.inputs, outputs: request.outputs, explain: request.explain }, signal);
-      const written = writeInferAnswer(answer, request);
-      if ('text' in written) {
-        reply('application/json; charset=utf-8');
-        return written.text;
-      }
-      reply('application/octet-stream', { [HEADER_LENGTH]: String(written.headerLength) });
-      return written.bytes;
-    });
-  }
+  const operations = new InferenceOperations({ catalog, pipeline, authenticator, telemetry, timers, limit, logger, requestTimeoutMs, isDraining });
+  const { tls } = options;
+  const incoming = IncomingBytes.for(maxBodyBytes);
+  // a load balancer has no certificate to show: callers of REST are known by their tokens alone
+  const answer = restHandler({ operations, logger, maxBodyBytes, incoming, isDraining });
+  const rest = new HttpServer(options.extra ? withHook(options.extra, answer) : answer, tls && { cert: tls.cert, key: tls.key });
+  const grpc = new GrpcServer({ operations, maxBodyBytes, incoming, logger, now: () => telemetry.now(), tls: tls && withClientCertificates(tls) });
+  const probes = new HttpServer(probeHandler({ operations, logger, isDraining }));
 
   return {
-    app,
+    rest,
+    grpc: {
+      listen: async ({ host, port }) => `${tls ? 'grpcs' : 'grpc'}://${urlHost(host)}:${(await grpc.listen(port, host)).port}`,
+    },
     probes,
-    start: () => catalog.start(),
-    isReady,
+    start: async () => {
+      catalog.onReady(() => grpc.notifyReadiness());
+      await catalog.start();
+    },
+    isReady: () => operations.isReady(),
+    renew: (renewed) => {
+      rest.renew({ cert: renewed.cert, key: renewed.key });
+      if (tls) grpc.setSecureContext(withClientCertificates(renewed));
+    },
     drain: () => {
       draining = true;
+      grpc.notifyReadiness();
     },
     close: async () => {
       draining = true;
+      grpc.notifyReadiness();
       catalog.close();
-      await app.close();
-      await probes.close();
+      await Promise.all([rest.close(requestTimeoutMs), grpc.close(requestTimeoutMs)]);
+      shadows.close();
+      await probes.close(0);
       logger.info({ brain: configuration.name }, 'the service is closed');
     },
   };
-}
-
-function newApp({ configuration, logger }: ServiceOptions, tls?: ServiceOptions['tls']): FastifyInstance {
-  const { maxBodyBytes } = configuration.limits;
-  const respond = errorResponder(maxBodyBytes, logger);
-  const app = fastify({
-    https: tls ?? null,
-    bodyLimit: maxBodyBytes,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    requestTimeout: RECEIVE_TIMEOUT_MS,
-    // while it closes, requests on kept connections are answered, with `connection: close`
-    return503OnClosing: false,
-    exposeHeadRoutes: false,
-    routerOptions: { maxParamLength: 1024 },
-    frameworkErrors: respond,
-    clientErrorHandler: answerBrokenRequest,
-  } as object) as unknown as FastifyInstance;
-  acceptRequestBodies(app);
-  app.setErrorHandler(respond);
-  app.setNotFoundHandler((request) => {
-    throw new BrainError('ROUTE_NOT_FOUND', `there is no ${request.method} ${request.url.split('?', 1)[0].slice(0, 256)}`);
-  });
-  return app;
-}
-
-interface RouteParameters {
-  readonly model: string;
-  readonly version?: string;
-}
-
-type Reply = (contentType: string, headers?: Record<string, string>) => void;
-type Handler = (parameters: RouteParameters, signal: AbortSignal, body: RequestBody | undefined, reply: Reply) => Promise<unknown>;
-
-/** One route with the one method that it takes; any other is METHOD_NOT_ALLOWED before its body is read. */
-function route(app: FastifyInstance, method: 'GET' | 'POST', url: string, handler: Handler): void {
-  app.route({
-    method,
-    url,
-    handler: async (request, reply) => {
-      const gone = new AbortController();
-      reply.raw.once('close', () => {
-        if (!reply.raw.writableFinished) gone.abort(new BrainError('CANCELLED', 'the caller closed the connection'));
-      });
-      return handler(request.params as RouteParameters, gone.signal, request.body as RequestBody | undefined, (contentType, headers = {}) => {
-        void reply.type(contentType).headers(headers);
-      });
-    },
-  });
-  app.route({
-    method: METHODS.filter((other) => other !== method),
-    url,
-    onRequest: async (_, reply) => {
-      void reply.header('allow', method);
-      throw new BrainError('METHOD_NOT_ALLOWED', `${url} takes ${method} only`);
-    },
-    handler: async () => undefined,
-  });
 }

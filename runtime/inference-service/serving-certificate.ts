@@ -1,4 +1,4 @@
-/** The certificate of the REST port. */
+/** The certificate of the service's ports, and the authorities of those who may call its gRPC port. */
 import { join } from 'node:path';
 import { generate } from 'selfsigned';
 import { readIfThere, under } from './mounted-files';
@@ -9,6 +9,7 @@ import type { Logger } from '../core/ports';
 /** File names of a Kubernetes TLS secret. */
 const CERTIFICATE = 'tls.crt';
 const KEY = 'tls.key';
+const AUTHORITIES = 'ca.crt';
 /** How often the mounted certificate is looked at: a renewal leaves weeks. */
 const FOLLOW_MS = 60_000;
 /** Longer than any pod lives. */
@@ -17,6 +18,8 @@ const EPHEMERAL_YEARS = 10;
 export interface ServingCertificate {
   readonly cert: string;
   readonly key: string;
+  /** Present: callers of the gRPC port must show a certificate of these authorities. A load balancer in front of REST has none to show. */
+  readonly ca?: string;
 }
 
 /**
@@ -38,13 +41,13 @@ export async function servingCertificate(root: string, now: Date): Promise<Servi
 export function followCertificate(
   root: string, current: ServingCertificate, logger: Logger, renew: (certificate: ServingCertificate) => void, everyMs = FOLLOW_MS,
 ): () => void {
-  let { cert, key } = current;
+  let { cert, key, ca } = current;
   const timer = setInterval(() => {
     try {
       const mounted = readMounted(root);
-      if (!mounted || (mounted.cert === cert && mounted.key === key)) return;
+      if (!mounted || (mounted.cert === cert && mounted.key === key && mounted.ca === ca)) return;
       renew(mounted);
-      ({ cert, key } = mounted);
+      ({ cert, key, ca } = mounted);
     } catch (error) {
       // the one in use serves on; a pair that is half written is whole the next time
       logger.error({ error: (error as Error).message }, 'the renewed certificate is not usable');
@@ -55,8 +58,8 @@ export function followCertificate(
 
 function readMounted(root: string): ServingCertificate | undefined {
   const folder = under(root, Paths.SERVING_CERTIFICATES);
-  const [cert, key] = [CERTIFICATE, KEY].map((file) => readIfThere(join(folder, file)));
+  const [cert, key, ca] = [CERTIFICATE, KEY, AUTHORITIES].map((file) => readIfThere(join(folder, file)));
   if (cert === undefined && key === undefined) return undefined;
   if (cert === undefined || key === undefined) throw new BrainError('INVALID_CONFIGURATION', `${folder} must hold ${CERTIFICATE} and ${KEY}, one is missing`);
-  return { cert, key };
+  return { cert, key, ca };
 }

@@ -26,7 +26,7 @@ const serve = async (overrides: Partial<ServiceOptions> = {}) => {
     ...overrides,
   });
   await service.start();
-  base = await service.app.listen({ host: '127.0.0.1', port: 0 });
+  base = await service.rest.listen({ host: '127.0.0.1', port: 0 });
 };
 
 beforeEach(async () => {
@@ -293,7 +293,7 @@ describe('a request that is not right', () => {
   });
 
   test.each([
-    ['GET', '/', 404, 'ROUTE_NOT_FOUND'], ['GET', '/metrics', 404, 'ROUTE_NOT_FOUND'], ['GET', '/v2/models', 404, 'ROUTE_NOT_FOUND'], ['POST', '/v2/models/eta/generate', 404, 'ROUTE_NOT_FOUND'],
+    ['GET', '/', 404, 'ROUTE_NOT_FOUND'], ['GET', '/metrics', 404, 'ROUTE_NOT_FOUND'], ['GET', '/v2/models', 404, 'ROUTE_NOT_FOUND'], ['POST', '/v2/models/eta/answer', 404, 'ROUTE_NOT_FOUND'],
     ['GET', '/v2/models/eta/infer', 405, 'METHOD_NOT_ALLOWED'], ['POST', '/v2', 405, 'METHOD_NOT_ALLOWED'], ['DELETE', '/v2/models/eta', 405, 'METHOD_NOT_ALLOWED'], ['PUT', '/v2/models/eta/versions/1/infer', 405, 'METHOD_NOT_ALLOWED'],
     ['GET', '/v2/models/%E0%A4%A', 400, 'INVALID_PATH'],
     ['GET', '/v2/models/..%2F..%2Fetc', 404, 'UNKNOWN_MODEL'], ['GET', '/v2/models/eta%00', 404, 'UNKNOWN_MODEL'], ['GET', '/v2/models/%F0%9F%9A%97', 404, 'UNKNOWN_MODEL'],
@@ -348,7 +348,12 @@ describe('a part that fails', () => {
 
 describe('health and metadata', () => {
   test('server metadata', async () => {
-    expect(await get('/v2')).toEqual({ status: 200, body: { name: 'thalos-brain', version: expect.any(String), extensions: ['binary_tensor_data'] } });
+    expect(await get('/v2')).toEqual({ status: 200, body: { name: 'thalos-brain', version: expect.any(String), extensions: ['binary_tensor_data', 'generate'] } });
+  });
+
+  test('the OpenAPI document is served', async () => {
+    const { status, body } = await get('/openapi.json');
+    expect({ status, openapi: body.openapi, infer: body.paths['/v2/models/{model}/infer'].post.operationId }).toEqual({ status: 200, openapi: '3.1.0', infer: expect.any(String) });
   });
 
   test('a model shows its public signature and the approved versions', async () => {

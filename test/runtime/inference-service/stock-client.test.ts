@@ -23,7 +23,7 @@ beforeAll(async () => {
     logger: SILENT,
   });
   await service.start();
-  base = await service.app.listen({ host: '127.0.0.1', port: 0 });
+  base = await service.rest.listen({ host: '127.0.0.1', port: 0 });
 });
 afterAll(() => service.close());
 

@@ -1,0 +1,145 @@
+/** An HTTP/1.1 server with bounds on everything that a caller can stretch: time to send, time to read, headers, quiet. */
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer, type ServerOptions as SecureOptions } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { type AnsweringSocket, answerBrokenRequest } from './http-errors';
+
+/** Quiet after which a kept connection is closed: above the 60 s of a load balancer, which must be the one to close first. */
+const KEEP_ALIVE_MS = 75_000;
+/** Longest time for a whole request to arrive. */
+const RECEIVE_TIMEOUT_MS = 30_000;
+/** How often connections are looked at for the two times above. */
+const CHECK_EVERY_MS = 5000;
+/** Longest time for a TLS handshake. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** Longest time that a caller may take to read an answer which does not fit its socket's buffer at once. */
+const READ_TIMEOUT_MS = 60_000;
+
+/** PEM texts; with `ca`, callers must show a certificate of these authorities. */
+export interface TlsMaterial {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca?: string;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0: a free one. */
+  readonly port: number;
+}
+
+export class HttpServer {
+  private readonly server: Server | SecureServer;
+  private readonly secure: boolean;
+  /** Connections before TLS, those in the middle of a handshake included. */
+  private readonly wires = new Set<Socket>();
+  /** Connections that HTTP is spoken over. */
+  private readonly sockets = new Set<AnsweringSocket>();
+  private draining = false;
+
+  constructor(handler: RequestListener, tls?: TlsMaterial) {
+    const options = {
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      headersTimeout: RECEIVE_TIMEOUT_MS,
+      requestTimeout: RECEIVE_TIMEOUT_MS,
+      connectionsCheckingInterval: CHECK_EVERY_MS,
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      noDelay: true,
+      insecureHTTPParser: false,
+    };
+    this.secure = tls !== undefined;
+    this.server = tls ? createSecureServer({ ...options, ...secureOptions(tls) }, handler) : createServer(options, handler);
+    this.server.on('clientError', answerBrokenRequest);
+    this.server.on('connection', (socket: Socket) => remember(this.wires, socket));
+    this.server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => remember(this.sockets, socket));
+    // the handler decides whether the body is wanted: reading it sends `100 Continue`
+    this.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+      (request as ContinuableRequest).continueBody = () => response.writeContinue();
+      handler(request, response as Parameters<RequestListener>[1]);
+    });
+  }
+
+  /** Resolves with the base URL. */
+  listen({ host, port }: ListenOptions): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen({ host, port }, () => {
+        this.server.off('error', reject);
+        resolve(`${this.secure ? 'https' : 'http'}://${urlHost(host)}:${(this.server.address() as AddressInfo).port}`);
+      });
+    });
+  }
+
+  /** New connections get the new certificate; those that are open keep theirs. */
+  renew(tls: TlsMaterial): void {
+    if (this.secure) (this.server as SecureServer).setSecureContext(secureOptions(tls));
+  }
+
+  /** From now on every answer closes its connection. */
+  drain(): void {
+    this.draining = true;
+  }
+
+  get isDraining(): boolean {
+    return this.draining;
+  }
+
+  /**
+   * Takes no new connection, and resolves when what is under way is answered. What still is under way after `graceMs` is cut off: node looks
+   * at no connection's time limits any more once its server closes.
+   */
+  async close(graceMs: number): Promise<void> {
+    this.drain();
+    const closed = new Promise<void>((resolve) => {
+      this.server.close(() => resolve());
+    });
+    for (const socket of this.sockets) if (!socket._httpMessage) socket.destroy();
+    const timer = setTimeout(() => {
+      for (const wire of this.wires) wire.destroy();
+    }, graceMs);
+    await closed;
+    clearTimeout(timer);
+  }
+}
+
+function remember(sockets: Set<Socket>, socket: Socket): void {
+  sockets.add(socket);
+  socket.once('close', () => sockets.delete(socket));
+}
+
+/** A host as it stands in a URL: IPv6 addresses in brackets. */
+export const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+
+/** A request whose caller waits for `100 Continue` before it sends the body. */
+export type ContinuableRequest = IncomingMessage & { continueBody?: () => void };
+
+/** Ends the connection of a caller that does not read its answer. Call it after the answer was written. */
+export function limitSlowReader(response: ServerResponse): void {
+  // an answer that waits behind that of an earlier request has no socket of its own yet
+  const { socket } = response.req;
+  if (response.socket && socket.writableLength === 0) return;
+  const timer = setTimeout(() => socket.destroy(), READ_TIMEOUT_MS).unref();
+  response.once('close', () => clearTimeout(timer));
+}
+
+/** Resolves when the caller has read enough for more to be written; false where it has gone, or reads too slowly. */
+export function writable(response: ServerResponse): Promise<boolean> {
+  return new Promise((resolve) => {
+    const done = (open: boolean) => {
+      clearTimeout(timer);
+      response.off('drain', onDrain).off('close', onClose);
+      resolve(open);
+    };
+    const onDrain = () => done(true);
+    const onClose = () => done(false);
+    const timer = setTimeout(() => {
+      response.req.socket.destroy();
+      done(false);
+    }, READ_TIMEOUT_MS).unref();
+    response.once('drain', onDrain).once('close', onClose);
+  });
+}
+
+function secureOptions({ cert, key, ca }: TlsMaterial): SecureOptions {
+  return { cert, key, minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }) };
+}
