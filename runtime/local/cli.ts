@@ -2,6 +2,7 @@
 import { type Command, parse, usage } from './command';
 import { FEATURES_IMPORT } from './features-import';
 import { MODELS_PUT } from './models-put';
+import { ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK, ROLLOUT_SET, ROLLOUT_SHOW } from './rollout-commands';
 import { LOCAL } from './serve';
 import { StandardTerminal } from './terminal';
 import { VECTORS_IMPORT } from './vectors-import';
@@ -10,7 +11,9 @@ import { LocalError, messageOf } from '../adapters/local/local-errors';
 import { findNatives } from '../adapters/local/natives';
 import { BrainError } from '../core/errors';
 
-const COMMANDS: readonly Command[] = [LOCAL, MODELS_PUT, FEATURES_IMPORT, VECTORS_IMPORT];
+const COMMANDS: readonly Command[] = [
+  LOCAL, MODELS_PUT, ROLLOUT_SHOW, ROLLOUT_SET, ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK, FEATURES_IMPORT, VECTORS_IMPORT,
+];
 
 const OVERVIEW = [
   'usage: thalos-brain <command> [options]',

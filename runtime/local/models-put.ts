@@ -137,6 +137,13 @@ function approve(
   const stable = makeStable || !before ? version : before.stable;
   const text = stable === version ? 'approved, and stable' : `approved; version ${stable} stays stable (--stable makes this one so)`;
   if (before?.stable === stable && before.versions[version]) return { document: rollout, text };
-  const model = { ...before, stable, versions: { ...before?.versions, [version]: { digest } } };
+  const { candidate, ...others } = before ?? {};
+  const model = {
+    ...others,
+    stable,
+    // a candidate that becomes stable is one no more
+    ...candidate && candidate.version !== stable ? { candidate } : {},
+    versions: { ...before?.versions, [version]: { digest } },
+  };
   return { document: { ...rollout, models: { ...rollout.models, [name]: model } }, text };
 }

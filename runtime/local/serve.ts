@@ -1,8 +1,11 @@
 import { once } from 'node:events';
-import { type AddressInfo } from 'node:net';
 import { openWorkplace, type Workplace } from './assembly';
+import { BearerToken } from './bearer-token';
 import { type Arguments, BRAIN_OPTIONS, type Command, type Context, text } from './command';
+import { BrainConsole } from './console/console';
+import { EXPOSURE_OPTIONS, type Exposure, exposureOf, LOOPBACK } from './exposure';
 import { finishInterrupted } from './feature-flow';
+import { openLocalTelemetry } from './local-telemetry';
 import type { Terminal } from './terminal';
 import { EMPTY_ROLLOUT_DOCUMENT } from '../../src/contract';
 import { createFile } from '../adapters/local/durable-files';
@@ -13,12 +16,12 @@ import { sessionKey } from '../adapters/local/onnx-messages';
 import { OnnxRuntime } from '../adapters/local/onnx-runtime';
 import { FileRolloutSource } from '../adapters/local/rollout-file';
 import { FlatVectorSearch } from '../adapters/local/vector-search';
-import type { Logger } from '../core/ports';
+import { type Logger, SYSTEM_CLOCK } from '../core/ports';
 import { approvedVersions } from '../core/rollout';
-import { createService, type Service } from '../inference-service/service';
+import { createService, type Endpoint, type Service } from '../inference-service/service';
 
-/** The only address: nothing but this machine reaches a brain that verifies nobody. */
-const HOST = '127.0.0.1';
+/** What listening fails with where the host is not this machine's, or cannot be resolved. */
+const NO_ADDRESS: readonly string[] = ['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'EINVAL'];
 
 /** Milliseconds between two looks at whether the stable versions are loaded. */
 const LOOK_EVERY = 50;
@@ -29,34 +32,44 @@ export const LOCAL: Command = {
   summary: 'run the brain of a synthesized assembly on this machine',
   details: [
     'Boots the inference service from the assembly (default: cdk.out) with embedded parts: features, vectors and models are those that',
-    'features import, vectors import and models put have put into the data directory. Listens on 127.0.0.1 only, without JWT verification.',
+    'features import, vectors import and models put have put into the data directory. Listens on 127.0.0.1 unless told otherwise, without JWT',
+    'verification. The web console is on the port of REST, under /console.',
     'Prints one line that begins with "ready" and holds the URL when it can answer. SIGTERM and Ctrl-C drain it.',
   ],
   options: {
-    'http-port': { type: 'string', shown: '--http-port <number>', text: 'the port (default: a free one)' },
+    'http-port': { type: 'string', shown: '--http-port <number>', text: 'the port of REST (default: a free one)' },
+    'grpc-port': { type: 'string', shown: '--grpc-port <number>', text: 'the port of gRPC (default: a free one)' },
+    ...EXPOSURE_OPTIONS,
     ...BRAIN_OPTIONS,
   },
   async run(args, context) {
-    const port = portOf(args);
+    const listening = { ...exposureOf(args), http: portOf(args, 'http-port'), grpc: portOf(args, 'grpc-port') };
+    // on Linux this takes the place of the command line, which everybody on the machine can see
+    if (text(args, 'token') !== undefined) process.title = 'thalos-brain local';
     const workplace = openWorkplace(args, args.positionals[0]);
     context.natives.require(['lmdb', '@duckdb/node-api', 'onnxruntime-node']);
     const lock = workplace.data.lock('local');
     try {
-      await serve(workplace, port, context);
+      await serve(workplace, listening, context);
     } finally {
       lock.release();
     }
   },
 };
 
-function portOf(args: Arguments): number {
-  const given = text(args, 'http-port');
+function portOf(args: Arguments, option: 'http-port' | 'grpc-port'): number {
+  const given = text(args, option);
   if (given === undefined) return 0;
   const port = Number(given);
-  return /^[0-9]+$/.test(given) && port <= 65535 ? port : reject('USAGE', `--http-port must be a number from 0 to 65535, got '${given}'`);
+  return /^[0-9]+$/.test(given) && port <= 65535 ? port : reject('USAGE', `--${option} must be a number from 0 to 65535, got '${given}'`);
 }
 
-async function serve(workplace: Workplace, port: number, { natives, terminal }: Context): Promise<void> {
+interface Listening extends Exposure {
+  readonly http: number;
+  readonly grpc: number;
+}
+
+async function serve(workplace: Workplace, listening: Listening, { natives, terminal }: Context): Promise<void> {
   const { configuration, data } = workplace;
   const logger = new TerminalLogger(terminal);
   const stopped = stopSignal(terminal, configuration.limits.requestTimeoutMs);
@@ -74,32 +87,54 @@ async function serve(workplace: Workplace, port: number, { natives, terminal }: 
     const approved = Object.keys(document.models).flatMap((model) => approvedVersions(document, model));
     void runtime.retain(new Set(approved.map(({ model, version: number }) => sessionKey({ name: model, version: number })))).catch(() => undefined);
   });
-  const service = createService({ configuration, runtime, manifests: new FileManifestSource(version), rollout, features, vectors, logger });
+  const local = await openLocalTelemetry(configuration, data, natives, SYSTEM_CLOCK, logger);
+  const { telemetry, recorder } = local;
+  const { host } = listening;
+  const token = listening.token === undefined ? undefined : new BearerToken(listening.token);
+  const brainConsole = new BrainConsole({ configuration, data, features, vectors, rollout, recorder, logger, clock: SYSTEM_CLOCK, token });
+  const service = createService({
+    configuration,
+    runtime,
+    manifests: new FileManifestSource(version),
+    rollout,
+    features,
+    vectors,
+    logger,
+    telemetry,
+    authenticator: token,
+    extra: brainConsole.handle,
+  });
   try {
-    const url = await listen(service, port);
+    const url = await listen(service.rest, host, listening.http, '--http-port');
+    const grpc = await listen(service.grpc, host, listening.grpc, '--grpc-port');
+    brainConsole.listening(host, url, grpc);
     terminal.print(`brain '${configuration.name}' (${configuration.environment}), data in ${data.root}`);
-    terminal.print(`no JWT verification: every process on this machine may ask ${url}`);
+    terminal.print(`no JWT verification: ${token ? 'whoever has the token' : 'every process on this machine'} may ask ${url}`);
+    terminal.print(`gRPC at ${grpc}, console at ${url}/console`);
+    if (host !== LOOPBACK) terminal.warn(`what goes to ${host}, the token too, is not encrypted: listen there in a network that you trust only, or on ${LOOPBACK} behind a tunnel`);
     await service.start();
     if (await untilReady(service, stopped)) terminal.print(`ready ${url}`);
     await stopped;
     service.drain();
+    brainConsole.close();
     terminal.warn('draining: requests under way are answered');
   } finally {
+    brainConsole.close();
     await service.close();
-    await Promise.all([runtime.close(), features.close(), vectors.close(), rollout.close()]);
+    await Promise.all([runtime.close(), features.close(), vectors.close(), rollout.close(), local.close()]);
   }
 }
 
-async function listen(service: Service, port: number): Promise<string> {
+async function listen(endpoint: Endpoint, host: string, port: number, option: string): Promise<string> {
   try {
-    await service.app.listen({ host: HOST, port });
+    return await endpoint.listen({ host, port });
   } catch (error) {
     const code = systemCode(error);
-    if (code === 'EADDRINUSE') reject('PORT_IN_USE', `port ${port} of ${HOST} is in use: give another --http-port, or none for a free one`, error);
-    if (code === 'EACCES') reject('PORT_IN_USE', `port ${port} of ${HOST} is not allowed for this user: give another --http-port, or none for a free one`, error);
+    if (code === 'EADDRINUSE') reject('PORT_IN_USE', `port ${port} of ${host} is in use: give another ${option}, or none for a free one`, error);
+    if (code === 'EACCES') reject('PORT_IN_USE', `port ${port} of ${host} is not allowed for this user: give another ${option}, or none for a free one`, error);
+    if (code !== undefined && NO_ADDRESS.includes(code)) reject('USAGE', `--host ${host} is no address of this machine (${code})`, error);
     throw error;
   }
-  return `http://${HOST}:${(service.app.server.address() as AddressInfo).port}`;
 }
 
 /** Waits until the stable versions are loaded; false where it was stopped before. */
@@ -141,7 +176,7 @@ class TerminalLogger implements Logger {
   }
 
   private log(level: string, fields: object, message: string): void {
-    const details = Object.entries(fields).map(([name, value]) => ` ${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+    const details = Object.entries(fields).filter(([, value]) => value !== undefined).map(([name, value]) => ` ${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
     this.terminal.warn(`${level} ${message}${details.join('')}`);
   }
 }

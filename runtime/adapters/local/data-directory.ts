@@ -53,6 +53,16 @@ export class DataDirectory {
     return join(this.root, 'vectors', index);
   }
 
+  /** Captured requests, parquet. */
+  get capture(): string {
+    return join(this.root, Paths.CAPTURE);
+  }
+
+  /** Windows of statistics of one version of a model. */
+  statistics(model: string, version: string): string {
+    return join(this.root, Paths.STATISTICS, model, version);
+  }
+
   /** Where DuckDB spills what does not fit in memory. */
   get spill(): string {
     return join(this.root, 'spill');

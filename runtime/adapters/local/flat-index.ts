@@ -25,15 +25,24 @@ export class FlatIndex {
     }
   }
 
-  /** The k nearest, nearest first; of equally near ones the earlier position. */
-  search(query: Float32Array, k: number): FlatHit[] {
+  /** The vector at a position; not a copy. */
+  vector(position: number): Float32Array {
+    return this.vectors.subarray(position * this.dimension, (position + 1) * this.dimension);
+  }
+
+  /**
+   * The k nearest, nearest first; of equally near ones the earlier position.
+   *
+   * @param passing 1 for each vector that may be found, by position; all may without it
+   */
+  search(query: Float32Array, k: number, passing?: Uint8Array): FlatHit[] {
     const wanted = Math.min(k, this.count);
     if (wanted === 0) return [];
     const raw = this.measure(query);
     // l2 is a distance: negated, larger is nearer for all three
     const sign = this.similarity === 'l2' ? -1 : 1;
     const nearest = new NearestHeap(wanted);
-    for (let row = 0; row < this.count; row++) nearest.offer(sign * raw[row], row);
+    for (let row = 0; row < this.count; row++) if (!passing || passing[row] === 1) nearest.offer(sign * raw[row], row);
     return nearest.descending().map((position) => ({ position, score: scoreOf(this.similarity, raw[position]) }));
   }
 

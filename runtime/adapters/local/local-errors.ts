@@ -16,6 +16,7 @@ const MEANINGS = {
   UNKNOWN_GROUP: 'The brain declares no such feature group.',
   UNKNOWN_INDEX: 'The brain declares no such vector index.',
   UNKNOWN_MODEL: 'The brain declares no such model.',
+  NO_CANDIDATE: 'The rollout document has no candidate for the model.',
   MISSING_COLUMN: 'A file lacks a column.',
   UNKNOWN_COLUMN: 'A file has a column that is not declared.',
   INVALID_VALUE: 'A value of a file does not fit its declared type.',

@@ -55,6 +55,25 @@ export class LmdbFeatureStore implements OnlineFeatureStore {
     }
   }
 
+  /**
+   * Entities of a group in the order of their keys, from `after` on, whose first key begins with `prefix`. Those whose key is too long for the
+   * tree are left out: the tree holds only their digest.
+   */
+  entities(group: FeatureGroupSchema, prefix: string, limit: number, after?: readonly string[]): string[][] {
+    const begin = `${group.name}#${group.version}#`;
+    const first = Buffer.from(onlineKey(group, [prefix]));
+    const start = after ? Buffer.from(onlineKey(group, after)) : first;
+    const found: string[][] = [];
+    // no UTF-8 text has this byte
+    for (const key of this.rows.getKeys({ start, end: Buffer.concat([first, Buffer.from([0xff])]) })) {
+      const entity = entityOf(Buffer.from(key).toString('utf8').slice(begin.length));
+      if (!entity || (after && entity.length === after.length && entity.every((part, index) => part === after[index]))) continue;
+      found.push(entity);
+      if (found.length === limit) break;
+    }
+    return found;
+  }
+
   /** The last snapshot of the offline store whose rows are all here; 0 where there is none. */
   appliedSnapshot(group: FeatureGroupSchema): number {
     return this.applied.get(`${group.name}/${group.version}`) ?? 0;
@@ -77,6 +96,12 @@ function wins(group: FeatureGroupSchema, row: StoredRow, stored: StoredRow | und
   if (row[0] !== stored[0] || row[1] !== stored[1]) return row[0] === stored[0] ? row[1] > stored[1] : row[0] > stored[0];
   const rank = ([eventTime, createdTime, values]: StoredRow) => ({ eventTime, createdTime, digest: rowDigest(group, values) });
   return replaces(rank(row), rank(stored));
+}
+
+/** The parts of a key, as {@link onlineKey} wrote them; undefined for a digest. */
+function entityOf(key: string): string[] | undefined {
+  if (key.startsWith('~')) return undefined;
+  return key.split('#').map((part) => part.replace(/%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g, (_, wide?: string, narrow?: string) => String.fromCharCode(parseInt(wide ?? narrow!, 16))));
 }
 
 /** The key of the contract; one that is too long for the tree becomes its digest, in the form that the contract gives to long keys. */

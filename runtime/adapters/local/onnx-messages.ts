@@ -1,5 +1,6 @@
 /** What the main thread and an ONNX worker say to each other, and how tensors look on the way. */
 import type { OnnxModule } from './natives';
+import type { CallCost } from './onnx-sessions';
 import type { ModelManifest } from '../../../src/contract';
 import type { ErrorCode } from '../../core/errors';
 import type { Tensor } from '../../core/tensors';
@@ -19,8 +20,16 @@ export interface WorkerRequest {
   readonly task: WorkerTask;
 }
 
+export interface WorkerSuccess {
+  readonly id: number;
+  readonly outputs?: Tensor[];
+  /** Of a load: what a call takes; undefined where that is not known. */
+  readonly cost?: CallCost;
+  readonly runtime: OnnxModule['kind'];
+}
+
 export type WorkerReply =
-  | { readonly id: number; readonly outputs?: Tensor[]; readonly runtime: OnnxModule['kind'] }
+  | WorkerSuccess
   | { readonly id: number; readonly code: ErrorCode; readonly text: string };
 
 /** One session of a worker: `name/version`. */

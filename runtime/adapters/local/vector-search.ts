@@ -1,8 +1,8 @@
 /** The embedded vector store: the current generation of each index in memory, followed from one import to the next. */
-import { currentGeneration, generationStamp, loadGeneration, type LoadedGeneration } from './vector-generations';
-import type { VectorIndexSchema } from '../../../src/contract';
+import { currentGeneration, generationStamp, loadGeneration, type LoadedGeneration, type VectorDocument } from './vector-generations';
+import type { FeatureValue, VectorFieldSchema, VectorIndexSchema } from '../../../src/contract';
 import { refuse } from '../../core/errors';
-import type { Logger, VectorHits, VectorSearch } from '../../core/ports';
+import type { Logger, VectorFilter, VectorHits, VectorQuery, VectorSearch } from '../../core/ports';
 
 interface Followed {
   /** Of the pointer that was read last, whether or not its generation could be loaded. */
@@ -16,12 +16,17 @@ export class FlatVectorSearch implements VectorSearch {
   /** @param folder of one index's generations */
   constructor(private readonly folder: (index: string) => string, private readonly logger: Logger) {}
 
-  async search(schema: VectorIndexSchema, query: Float32Array, k: number): Promise<VectorHits> {
+  async search(queries: readonly VectorQuery[]): Promise<VectorHits[]> {
+    return queries.map((query) => this.searchOne(query));
+  }
+
+  private searchOne({ index: schema, vector, k, filter }: VectorQuery): VectorHits {
     const { generation, index, documents } = this.follow(schema)
       ?? refuse('VECTOR_STORE_UNAVAILABLE', `vector index '${schema.name}' holds no vectors yet: import some`, { index: schema.name });
+    const passing = filter && filter.length > 0 ? passingOf(schema, filter, documents) : undefined;
     return {
       generation,
-      hits: index.search(query, k).map(({ position, score }) => ({ id: documents[position][0], score, fields: documents[position][1] })),
+      hits: index.search(vector, k, passing).map(({ position, score }) => ({ id: documents[position][0], score, fields: documents[position][1] })),
     };
   }
 
@@ -46,4 +51,24 @@ export class FlatVectorSearch implements VectorSearch {
   async close(): Promise<void> {
     this.indexes.clear();
   }
+}
+
+/** 1 for each document that has, for every condition, one of its values. */
+function passingOf(schema: VectorIndexSchema, filter: VectorFilter, documents: readonly VectorDocument[]): Uint8Array {
+  const passing = new Uint8Array(documents.length).fill(1);
+  for (const { field, values } of filter) {
+    const type = schema.fields.find(({ name }) => name === field)?.type;
+    const wanted = new Set(values.map((value) => comparable(type, value)));
+    for (let position = 0; position < documents.length; position++) {
+      const value = documents[position][1][field];
+      if (value === undefined || !wanted.has(comparable(type, value))) passing[position] = 0;
+    }
+  }
+  return passing;
+}
+
+/** As OpenSearch compares: a `float` field holds float32; a `long` is one value, whether it came as a number or as a decimal string. */
+function comparable(type: VectorFieldSchema['type'] | undefined, value: FeatureValue): FeatureValue {
+  if (type === 'float') return Math.fround(value as number);
+  return type === 'long' && Number.isSafeInteger(Number(value)) ? Number(value) : value;
 }

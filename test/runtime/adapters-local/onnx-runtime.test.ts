@@ -212,10 +212,12 @@ describe('the embedded model runtime', () => {
     const model = linear();
     await runtime.ready(model);
     const gone = new AbortController();
-    const answer = runtime.infer(model, [features(1, 1)], gone.signal);
+    // so many rows that they go to a worker
+    const many = { ...features(1, 1), shape: [65_536, 2], data: new Float32Array(2 * 65_536) };
+    const answer = runtime.infer(model, [many], { signal: gone.signal });
     gone.abort(new Error('too late'));
     await expect(answer).rejects.toThrow('too late');
-    await expect(runtime.infer(model, [features(1, 1)], AbortSignal.abort(new Error('before')))).rejects.toThrow('before');
+    await expect(runtime.infer(model, [many], { signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before');
   });
 
   test('a released version is loaded again when it is asked for', async () => {

@@ -41,6 +41,13 @@ describe('exact search', () => {
     ));
   });
 
+  test('finds the nearest of those that may be found', () => {
+    const index = new FlatIndex(new Float32Array([0, 1, 2, 3, 4]), 1, 'l2');
+    expect(index.search(new Float32Array([0]), 2, Uint8Array.of(0, 1, 0, 1, 1)).map(({ position }) => position)).toEqual([1, 3]);
+    expect(index.search(new Float32Array([4]), 9, Uint8Array.of(0, 1, 0, 0, 0)).map(({ position }) => position)).toEqual([1]);
+    expect(index.search(new Float32Array([4]), 9, new Uint8Array(5))).toEqual([]);
+  });
+
   test('of equally near vectors the earlier stands first', () => {
     const index = new FlatIndex(new Float32Array([1, 0, 0, 1, 1, 0, 1, 0, 0, 1]), 2, 'l2');
     expect(index.search(new Float32Array([1, 0]), 2).map(({ position }) => position)).toEqual([0, 2]);
@@ -94,7 +101,7 @@ describe('the embedded vector store', () => {
   };
   const jsonl = (rows: object[], name = 'in.jsonl') => file(name, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
   const put = (path: string, index = INDEX) => importVectors(db, join(root, index.name), index, path, () => undefined);
-  const ask = (query: number[], k: number) => search.search(INDEX, new Float32Array(query), k);
+  const ask = async (query: number[], k: number) => (await search.search([{ index: INDEX, vector: new Float32Array(query), k }]))[0];
   const rows = [
     { id: 'a', vector: [0, 0, 0], price: 1.5, rank: 1, kind: 'cafe', open: true },
     { id: 'b', vector: [1, 0, 0.5], price: 2, rank: '9007199254740993', kind: '', open: false },

@@ -41,7 +41,7 @@ describe('the command line', () => {
   test.each([['--help'], ['-h']])('%s shows the commands', async (flag) => {
     const { status, out, err } = await thalos(flag);
     expect({ status, err }).toEqual({ status: 0, err: '' });
-    for (const words of ['local', 'models put', 'features import', 'vectors import']) expect(out).toContain(`  ${words} `);
+    for (const words of ['local', 'models put', 'rollout set', 'rollout promote', 'features import', 'vectors import']) expect(out).toContain(`  ${words} `);
   });
 
   test('--version shows the version of the package', async () => {
@@ -50,8 +50,9 @@ describe('the command line', () => {
   });
 
   test.each([
-    ['local', ['--http-port', '--data-dir', '--brain']],
+    ['local', ['--http-port', '--grpc-port', '--host', '--token', '--token-file', '--data-dir', '--brain']],
     ['models put', ['--stable', '--assembly', '--data-dir', '--brain']],
+    ['rollout set', ['--candidate', '--weight', '--mode', '--sticky-key', '--flag', '--assembly', '--data-dir', '--brain']],
     ['features import', ['--assembly', '--data-dir', '--brain']],
     ['vectors import', ['--assembly', '--data-dir', '--brain']],
   ])('%s --help shows every option', async (words, options) => {
@@ -68,6 +69,8 @@ describe('the command line', () => {
     ['an unknown flag', ['local', '--jwt'], "error: USAGE: Unknown option '--jwt'"],
     ['a flag without its value', ['local', '--http-port'], "error: USAGE: Option '--http-port <value>' argument missing"],
     ['a port that is none', ['local', '--http-port', '70000'], "error: USAGE: --http-port must be a number from 0 to 65535, got '70000'"],
+    ['a host without a token', ['local', '--host', '0.0.0.0'], 'error: USAGE: --host needs a token'],
+    ['a token that is too short', ['local', '--token', 'short'], 'error: USAGE: --token has 5 characters'],
     ['a missing argument', ['features', 'import', 'drivers'], 'error: USAGE: features import needs <file>'],
     ['an argument too many', ['models', 'put', 'a', 'b'], "error: USAGE: models put does not take 'b'"],
   ])('%s ends with 2 and the usage', async (_, args, error) => {

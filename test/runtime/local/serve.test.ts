@@ -132,7 +132,7 @@ describe('the embedded brain', () => {
       answer += text;
     });
     await once(socket, 'connect');
-    socket.write(`POST /v2/models/price/infer HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body.slice(0, 20)}`);
+    socket.write(`POST /v2/models/price/infer HTTP/1.1\r\nhost: ${hostname}:${port}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body.slice(0, 20)}`);
     // the service has accepted the connection once it answers on a later one
     await fetch(`http://${hostname}:${port}/v2/health/live`);
     brain.kill('SIGTERM');
@@ -179,6 +179,38 @@ describe('the embedded brain', () => {
     writeFileSync(join(data, 'rollout.json'), '{"schemaVersion":"1","models":{"price":{"stable":"9","versions":{}}}}');
     await brain.until('stderr', /rollout document is not valid: the last good document stays in force/);
     expect(await price(url)).toBe(128.5);
+  });
+
+  test('with a token answers its holder only, wherever it listens, and shows the token to nobody', async () => {
+    await fill();
+    const token = 'a-token-of-some-length';
+    const brain = boot('--host', 'localhost', '--token', token);
+    const url = await brain.ready();
+    expect(url).toMatch(/^http:\/\/localhost:[0-9]+$/);
+    expect(await askPrice(url, 'ann')).toMatchObject({ status: 401, body: { code: 'UNAUTHENTICATED' } });
+    expect((await fetch(`${url}/console/api/brain`)).status).toBe(401);
+    const authorization = `Bearer ${token}`;
+    expect((await fetch(`${url}/v2/models/price`, { headers: { authorization } })).status).toBe(200);
+    expect(await (await fetch(`${url}/console/api/brain`, { headers: { authorization } })).json()).toMatchObject({ name: 'fleet', addresses: { rest: url } });
+    expect(brain.err).toContain('is not encrypted');
+    expect(brain.out + brain.err).not.toContain(token);
+    if (process.platform === 'linux') expect(readFileSync(`/proc/${brain.pid}/cmdline`, 'utf8')).not.toContain(token);
+  });
+
+  test('has a console from its first moment, whose open pages do not hold up its end', async () => {
+    const brain = boot();
+    const url = await brain.ready();
+    expect(await (await fetch(`${url}/console`)).text()).toContain('/console/app.js');
+    expect((await fetch(`${url}/console/app.js`)).headers.get('content-type')).toContain('text/javascript');
+    const events = await fetch(`${url}/console/api/events`);
+    brain.kill('SIGTERM');
+    expect((await brain.ended).status).toBe(0);
+    expect(await events.text()).toContain(': open');
+  });
+
+  test('refuses a host that is not this machine\'s', async () => {
+    const { status, err } = await boot('--host', '203.0.113.7', '--token', 'a-token-of-some-length').ended;
+    expect({ status, err }).toEqual({ status: 2, err: expect.stringContaining('error: USAGE: --host 203.0.113.7 is no address of this machine') });
   });
 
   test('refuses a second one on the same data, and a port that is taken', async () => {
