@@ -39,6 +39,7 @@ export class BrainStage extends Stage {
       name,
       featureGroups,
       vectorIndexes,
+      capture: (props.inference?.telemetry?.capture ?? 0) > 0,
       vectorScope: vectorIndexes.length > 0 ? stack('Vectors') : undefined,
     });
     this.serving = new ServingPlane(stack('Serving'), 'Plane', { ...props, foundation: this.foundation, data: this.data, name, models, featureGroups, vectorIndexes });

@@ -34,7 +34,7 @@ export interface BrainProps {
   /** What runs the models. @default - no runtime: pods are ready, every infer request answers `MODEL_NOT_READY` */
   readonly runtime?: ModelRuntime;
 
-  /** Image and limits of the inference service. @default - as each option says */
+  /** Image, limits, tokens and telemetry of the inference service. @default - as each option says */
   readonly inference?: InferenceOptions;
 
   /** How callers outside of the VPC reach the brain. @default - not at all */
@@ -65,7 +65,7 @@ export class Brain extends Construct {
     const name = brainNameOf(this, id);
 
     this.foundation = new FoundationPlane(this, 'Foundation', { environment, network: props.network });
-    this.data = new DataPlane(this, 'Data', { environment, foundation: this.foundation, name, featureGroups, vectorIndexes });
+    this.data = new DataPlane(this, 'Data', { environment, foundation: this.foundation, name, featureGroups, vectorIndexes, capture: (props.inference?.telemetry?.capture ?? 0) > 0 });
     this.serving = new ServingPlane(this, 'Serving', { ...props, foundation: this.foundation, data: this.data, name, models, featureGroups, vectorIndexes });
     this.operations = new OperationsPlane(this, 'Operations', { foundation: this.foundation });
   }

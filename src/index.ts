@@ -7,6 +7,7 @@ export * from './features';
 export * from './inference';
 export * from './model-runtime';
 export * from './network';
+export * from './observability';
 export * from './planes';
 export * from './registry';
 export * from './release';

@@ -1,6 +1,6 @@
 /**
  * A brain for production: a stage with one stack for each plane, three zones, a GPU node group in each of them, Triton from the
- * account's own registry, and an edge with a certificate. Replace what stands in `DEPLOYMENT` by your own.
+ * account's own registry, captured payloads, and an edge with a certificate. Replace what stands in `DEPLOYMENT` by your own.
  */
 import { App, type AppProps, Duration, type Environment, RemovalPolicy, Size, Stack } from 'aws-cdk-lib';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
@@ -92,6 +92,7 @@ export function createApp(props: AppProps = {}): App {
       administrators: [Role.fromRoleArn(images, 'Administrators', DEPLOYMENT.administratorRoleArn, { mutable: false })],
     },
     runtime: ModelRuntime.triton({ image: images.triton, memory: Size.gibibytes(16), modelStorage: Size.gibibytes(40) }),
+    inference: { telemetry: { traces: 0.05, capture: 0.01 }, grpcNamespaces: ['storefront'] },
     edge: EdgeStrategy.apiGateway({
       jwt: tokens,
       backend: { certificate: Certificate.fromCertificateArn(images, 'BackendCertificate', edge.certificateArn), hostName: edge.hostName },

@@ -5,7 +5,7 @@ import { advise } from '../private/fail';
 
 /**
  * Versions that go together, per Kubernetes version; `aws eks describe-addon-versions --kubernetes-version 1.35` lists newer ones.
- * Source: a published configuration of a running 1.35 cluster (read 2026-11). A wrong pair fails at deploy with "Addon version specified is not supported".
+ * Source: published configurations of running 1.35 clusters (read 2026-11). A wrong pair fails at deploy with "Addon version specified is not supported".
  */
 const PINNED: { [kubernetes: string]: { [addOn: string]: string } } = {
   [KubernetesVersion.V1_35.version]: {
@@ -13,6 +13,9 @@ const PINNED: { [kubernetes: string]: { [addOn: string]: string } } = {
     'kube-proxy': 'v1.35.0-eksbuild.2',
     'coredns': 'v1.13.2-eksbuild.1',
     'eks-pod-identity-agent': 'v1.3.10-eksbuild.3',
+    'eks-node-monitoring-agent': 'v1.7.0-eksbuild.1',
+    // the default of EKS for 1.35 in a record of a running cluster's upgrade of August 2026
+    'amazon-cloudwatch-observability': 'v6.5.0-eksbuild.1',
   },
 };
 
@@ -34,6 +37,11 @@ export interface AddOnsProps {
  * their CNI never become ready; coredns runs on Auto Mode's nodes, because GPU nodes are tainted, and so waits for no node group.
  */
 export class AddOns extends Construct {
+  /** Version of an add-on: what the app says, else what is pinned here, else EKS decides at deploy. @internal */
+  static _version(addOn: string, version: KubernetesVersion, versions: { [addOn: string]: string } = {}): string | undefined {
+    return versions[addOn] ?? PINNED[version.version]?.[addOn];
+  }
+
   /** Node groups wait for these. */
   readonly beforeNodes: CfnAddon[];
 
@@ -45,8 +53,6 @@ export class AddOns extends Construct {
 
   constructor(scope: Construct, id: string, props: AddOnsProps) {
     super(scope, id);
-    const pinned = PINNED[props.version.version] ?? {};
-    const versions = { ...pinned, ...props.versions };
     if (!PINNED[props.version.version]) {
       advise(this, 'unpinned-add-ons', `add-on versions for Kubernetes ${props.version.version} are not pinned: give addOnVersions, or EKS decides at deploy`);
     }
@@ -54,7 +60,7 @@ export class AddOns extends Construct {
     const addOn = (logicalName: string, addonName: string, configuration?: object) => new CfnAddon(this, logicalName, {
       clusterName: props.cluster.clusterName,
       addonName,
-      addonVersion: versions[addonName],
+      addonVersion: AddOns._version(addonName, props.version, props.versions),
       resolveConflicts: 'OVERWRITE',
       configurationValues: configuration && JSON.stringify(configuration),
     });

@@ -114,9 +114,19 @@ export class BrainCluster extends Construct {
   /** GPU nodes of the cluster, over all zones: the base that is always there. */
   readonly gpuNodes: number;
 
+  /** Its name: of this stack alone, and known before the cluster is. */
+  readonly clusterName: string;
+
+  /** Addresses of Kubernetes services. */
+  readonly serviceCidr: string;
+
+  /** Addresses of the nodes, in network policies for what runs on a node's own network: the VPC's where they are known, else every private block. */
+  readonly nodeCidrs: string[];
+
   /** Address of the cluster's DNS: the tenth of the service addresses. Network policies open it by address, because on Auto Mode's nodes it is no pod. */
   readonly dnsAddress: string;
 
+  private readonly options: BrainClusterOptions;
   private readonly brainName: string;
   private readonly manifests: Construct;
   private readonly podIdentities: Construct;
@@ -129,14 +139,17 @@ export class BrainCluster extends Construct {
     const serviceCidr = options.serviceCidr ?? '172.20.0.0/16';
     const subnets = this.requireZones(network);
 
+    this.options = options;
     this.brainName = requireName(this, "the brain's name", props.name);
     this.accelerator = options.accelerator ?? Accelerator.CPU;
     this.gpuNodes = this.accelerator.gpus > 0 ? (options.gpuNodesPerZone ?? 1) * subnets.length : 0;
+    this.serviceCidr = serviceCidr;
+    this.nodeCidrs = cidrsOf(network.vpc);
     this.dnsAddress = dotted(this.requireServiceBlock(serviceCidr, network.vpc).base + 10);
 
-    const clusterName = `${this.brainName}-${Fn.select(4, Fn.split('-', Fn.select(2, Fn.split('/', Aws.STACK_ID))))}`;
+    this.clusterName = `${this.brainName}-${Fn.select(4, Fn.split('-', Fn.select(2, Fn.split('/', Aws.STACK_ID))))}`;
     const logs = new LogGroup(this, 'Logs', {
-      logGroupName: `/aws/eks/${clusterName}/cluster`,
+      logGroupName: `/aws/eks/${this.clusterName}/cluster`,
       encryptionKey: logsKey,
       retention: environment.logRetention,
       removalPolicy: environment.removalPolicy,
@@ -155,7 +168,7 @@ export class BrainCluster extends Construct {
     });
 
     this.cluster = new Cluster(this, 'Resource', {
-      clusterName,
+      clusterName: this.clusterName,
       version,
       role: this.clusterRole(encryptionKey),
       vpc: network.vpc,
@@ -247,6 +260,13 @@ export class BrainCluster extends Construct {
     });
   }
 
+  /** What pins an add-on beside those of the nodes, and what it has to wait for. @internal */
+  _addOnBasis(addOn: string): { readonly version?: string; readonly after: IDependable[] } {
+    const version = this.options.version ?? KubernetesVersion.V1_35;
+    const after = this.addOns ? [...this.addOns.beforeNodes, this.addOns.coreDns] : [];
+    return { version: AddOns._version(addOn, version, this.options.addOnVersions), after };
+  }
+
   private requireZones({ privateSubnets }: IBrainNetwork): ISubnet[] {
     if (privateSubnets.length < 3) {
       fail(this, 'ClusterZones', `the network must have private subnets in 3 zones, got ${privateSubnets.length}: give a VPC that has, or let BrainNetwork make one`);
@@ -328,6 +348,15 @@ export class BrainCluster extends Construct {
       ...object,
       metadata: { ...object.metadata, labels: { ...object.metadata?.labels, [MANIFEST_LABEL]: name } },
     }));
+  }
+}
+
+/** The VPC's addresses as they are or as CloudFormation will know them; for an imported VPC that nobody told, RFC 1918 and RFC 6598 beside each other. */
+function cidrsOf(vpc: IVpc): string[] {
+  try {
+    return [vpc.vpcCidrBlock];
+  } catch {
+    return [...SERVICE_BLOCKS, '100.64.0.0/10'];
   }
 }
 

@@ -10,7 +10,6 @@ import { ClientPlans } from './client-plans';
 import { EdgeBackend } from './edge-backend';
 import { EdgeClient, EdgeLimits, EdgeThrottle } from './edge-clients';
 import { EdgeFirewall } from './edge-firewall';
-import { JwtAuthorization } from './jwt-authorization';
 import { JwtAuthorizer } from './jwt-authorizer';
 import { PrivateBackend } from './private-backend';
 import { publicApi, PublicStage, STAGE_NAME } from './public-api';
@@ -21,6 +20,7 @@ import { BrainEnvironment } from '../environment';
 import { InferenceService } from '../inference';
 import { IBrainNetwork } from '../network';
 import { advise } from '../private/fail';
+import { JwtAuthorization } from '../security';
 
 /** How callers outside of the VPC reach a brain. */
 export interface IBrainEdge extends IConstruct {
@@ -81,6 +81,7 @@ export interface BrainEdgeProps extends ApiGatewayEdgeProps {
 /**
  * The one public door of a brain: a regional REST API with exactly the public routes of the Open Inference Protocol, behind
  * AWS WAF, a token check on every route and throttles per client; from there a VPC link leads to an internal load balancer and the pods.
+ * The token goes with the request, and the service verifies it again.
  *
  * A request may take 29 s and a body 10 MB, which are API Gateway's own limits. gRPC and streaming do not pass here.
  */
@@ -107,6 +108,7 @@ export class BrainEdge extends Construct implements IBrainEdge {
     const plans = new ClientPlans(this, 'Plans', { clients: props.clients ?? [], otherClients: props.otherClients ?? {}, throttle });
 
     this.api = publicApi(this);
+    props.service.acceptTokens(props.jwt);
     const authorizer = new JwtAuthorizer(this, 'Authorizer', { api: this.api, environment, logsKey, jwt: props.jwt, clientKeys: plans.keysJson });
     const accessLogs = new LogGroup(this, 'AccessLogs', {
       encryptionKey: logsKey,

@@ -3,4 +3,3 @@ export * from './edge-backend';
 export * from './edge-clients';
 export * from './edge-firewall';
 export * from './edge-strategy';
-export * from './jwt-authorization';

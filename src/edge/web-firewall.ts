@@ -4,6 +4,7 @@ import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { CfnLoggingConfiguration, CfnWebACL, CfnWebACLAssociation } from 'aws-cdk-lib/aws-wafv2';
 import { Construct } from 'constructs';
 import { EdgeFirewall } from './edge-firewall';
+import { INTERNAL_HEADER_PREFIX } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { fail } from '../private/fail';
 
@@ -26,6 +27,9 @@ const TEN_MEGABYTES_OR_MORE = '^0*[1-9][0-9]{7,}$';
 /** Names in the protocol need no escapes, so an escape, `..` or a backslash in a path is somebody looking for another route. */
 const ESCAPED_PATH = '%|\\.\\.|\\\\';
 
+/** Paths whose bodies are tensors and prompts. */
+const INFER_PATH = '/(infer|generate)$';
+
 /** Rules of the core rule set that read the body, by name and by the label that they leave behind. */
 const CORE_BODY_RULES = [
   ['SizeRestrictions_BODY', 'SizeRestrictions_Body'],
@@ -42,8 +46,11 @@ type Rule = CfnWebACL.RuleProperty;
  * AWS WAF before the edge's stage: sources that ask too often, known bad addresses and inputs, the core rule set,
  * and bodies that are too large.
  *
- * The core rule set's body rules only count on infer paths: they block above 8 KB, and text tensors that
+ * The core rule set's body rules only count on infer and generate paths: they block above 8 KB, and text tensors and prompts that
  * look like markup. Size is enforced there by the declared length, and by the inference service.
+ *
+ * A request with a header of the brain's own prefix is refused: API Gateway can overwrite headers that it knows by name, and nobody knows
+ * the names that a caller may invent (docs/adr/0008).
  */
 export class WebFirewall extends Construct {
   readonly webAcl: CfnWebACL;
@@ -69,6 +76,10 @@ export class WebFirewall extends Construct {
         TooLarge: {
           contentType: 'APPLICATION_JSON',
           content: JSON.stringify({ error: 'BODY_TOO_LARGE: the edge takes bodies below 10 MB', code: 'BODY_TOO_LARGE' }),
+        },
+        InternalHeader: {
+          contentType: 'APPLICATION_JSON',
+          content: JSON.stringify({ error: `INVALID_REQUEST: headers that begin with ${INTERNAL_HEADER_PREFIX} are the brain's own`, code: 'INVALID_REQUEST' }),
         },
       },
       rules: rules(limit).map((each, priority) => ({ ...each, priority })),
@@ -104,6 +115,15 @@ function rules(requestsPerSource: number): Omit<Rule, 'priority'>[] {
     }, block),
     managed('AWSManagedRulesAmazonIpReputationList'),
     rule('EscapedPath', matches({ uriPath: {} }, ESCAPED_PATH), block),
+    rule('InternalHeader', {
+      byteMatchStatement: {
+        // WAF reads 200 headers and 8 KB of them: more could hide one, and so counts as one.
+        fieldToMatch: { headers: { matchPattern: { all: {} }, matchScope: 'KEY', oversizeHandling: 'MATCH' } },
+        positionalConstraint: 'STARTS_WITH',
+        searchString: INTERNAL_HEADER_PREFIX,
+        textTransformations: [{ priority: 0, type: 'LOWERCASE' }],
+      },
+    }, { block: { customResponse: { responseCode: 400, customResponseBodyKey: 'InternalHeader' } } }),
     rule('BodyTooLarge', matches({ singleHeader: { Name: 'content-length' } }, TEN_MEGABYTES_OR_MORE), {
       block: { customResponse: { responseCode: 413, customResponseBodyKey: 'TooLarge' } },
     }),
@@ -112,7 +132,7 @@ function rules(requestsPerSource: number): Omit<Rule, 'priority'>[] {
     rule('CountedBodyOffInferPath', {
       andStatement: {
         statements: [
-          { notStatement: { statement: matches({ uriPath: {} }, '/infer$') } },
+          { notStatement: { statement: matches({ uriPath: {} }, INFER_PATH) } },
           {
             orStatement: {
               statements: CORE_BODY_RULES.map(([, label]) => ({

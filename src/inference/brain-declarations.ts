@@ -1,6 +1,7 @@
 import { Token } from 'aws-cdk-lib';
 import { Construct } from 'constructs';
-import { BRAIN_CONFIGURATION_VERSION, BrainConfiguration, DEFAULT_LIMITS, Paths, ServiceLimits } from '../contract';
+import { InferenceTelemetry } from './inference-telemetry';
+import { BRAIN_CONFIGURATION_VERSION, BrainConfiguration, DEFAULT_LIMITS, DEFAULT_TELEMETRY, Paths, ServiceLimits, TelemetryDeclaration } from '../contract';
 import { FeatureGroup } from '../features';
 import { writeToAssembly } from '../private/assembly-file';
 import { fail } from '../private/fail';
@@ -39,6 +40,9 @@ export interface BrainDeclarations {
 
   /** Bounds that the inference service enforces. @default - as each limit says */
   readonly limits?: InferenceLimits;
+
+  /** Shares of the traffic that are traced, captured and counted. @default - as each share says */
+  readonly telemetry?: InferenceTelemetry;
 }
 
 /** Properties of {@link BrainConfigurationFile}. */
@@ -68,6 +72,7 @@ export class BrainConfigurationFile extends Construct {
       featureGroups: featureGroups.map((group) => group._toSchema()),
       vectorIndexes: vectorIndexes.map((index) => index._toSchema()),
       limits: this.limits(declarations.limits),
+      telemetry: this.telemetry(declarations.telemetry),
     };
     requireUnique(this, 'model', configuration.models.map(({ name }) => name));
     requireUnique(this, 'feature group', configuration.featureGroups.map(({ name }) => name));
@@ -94,5 +99,17 @@ export class BrainConfigurationFile extends Construct {
       }
     }
     return decided;
+  }
+
+  private telemetry(given: InferenceTelemetry = {}): TelemetryDeclaration {
+    const shares: TelemetryDeclaration = {
+      traces: given.traces ?? DEFAULT_TELEMETRY.traces,
+      capture: given.capture ?? DEFAULT_TELEMETRY.capture,
+      statistics: given.statistics ?? DEFAULT_TELEMETRY.statistics,
+    };
+    for (const [name, share] of Object.entries(shares)) {
+      if (!(share >= 0 && share <= 1)) fail(this, 'TelemetryShare', `${name} must be a share from 0 to 1, got ${share}: 0.05 is one request in twenty`);
+    }
+    return shares;
   }
 }

@@ -1,2 +1,3 @@
 export * from './brain-declarations';
 export * from './inference-service';
+export * from './inference-telemetry';

@@ -1,25 +1,24 @@
 import { createHash } from 'node:crypto';
-import { posix } from 'node:path';
 import { Duration, Stack } from 'aws-cdk-lib';
 import { KubernetesManifest } from 'aws-cdk-lib/aws-eks-v2';
 import { IRole } from 'aws-cdk-lib/aws-iam';
 import { App, Chart, Lazy } from 'cdk8s';
 import { Construct } from 'constructs';
 import { BrainConfigurationFile, BrainDeclarations, InferenceLimits } from './brain-declarations';
+import { inferenceNetwork } from './inference-network';
+import { inferencePods, NAME } from './inference-pods';
+import { InferenceTelemetry } from './inference-telemetry';
 import { BrainCluster, ContainerImage } from '../cluster';
-import {
-  awsEgress, containerSecurity, deployment, DEREGISTRATION_DELAY, disruptionBudget, dnsEgress, GRACE_PERIOD, httpGet, labels, namespacePeer,
-  podIdentityEgress, podSecurity, quantities, restrictedNamespace, tcp, zoneSpread,
-} from '../cluster/pods';
-import { Binding, Namespace, Paths, Port, ServiceAccount } from '../contract';
+import { DEREGISTRATION_DELAY, disruptionBudget, restrictedNamespace } from '../cluster/pods';
+import { Binding, Namespace, NAME_PATTERN, Paths, Port, ServiceAccount } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { IModelRuntime } from '../model-runtime';
+import { ITelemetrySink } from '../observability';
 import { fail } from '../private/fail';
 import { k8s } from '../private/k8s';
+import { JwtAuthorization } from '../security';
+import { resolveJwtAuthorization } from '../security/resolve-jwt-authorization';
 import { IWorkload } from '../security/workload';
-
-/** Kubernetes name of the deployment, the service and what belongs to them. */
-const NAME = 'inference-service';
 
 /** Choices about the inference service of a brain. */
 export interface InferenceOptions {
@@ -28,6 +27,19 @@ export interface InferenceOptions {
 
   /** Bounds that it enforces on requests. @default - as each limit says */
   readonly limits?: InferenceLimits;
+
+  /**
+   * Whose tokens it verifies, for callers inside of the VPC too. Without any, who calls is not known, and overrides and priority lanes are off.
+   *
+   * @default - those of the edge
+   */
+  readonly tokens?: JwtAuthorization;
+
+  /** How much of the traffic is traced, captured and counted, and where that goes. @default - as each option says */
+  readonly telemetry?: InferenceTelemetry;
+
+  /** Namespaces of the cluster whose pods may call it over gRPC. @default - none: nobody calls gRPC */
+  readonly grpcNamespaces?: string[];
 }
 
 /** Properties of {@link InferenceService}. */
@@ -49,10 +61,16 @@ export interface InferenceServiceProps {
 
   /** What runs the models. @default - no runtime: every infer request answers `MODEL_NOT_READY` */
   readonly runtime?: IModelRuntime;
+
+  /** Where metrics and traces go. @default - nowhere; metrics can be scraped */
+  readonly sink?: ITelemetrySink;
+
+  /** Namespaces of the cluster whose pods may call it over gRPC. @default - none: nobody calls gRPC */
+  readonly grpcNamespaces?: string[];
 }
 
 /**
- * The service that answers infer requests: Open Inference Protocol v2 over HTTPS, with features and neighbours fetched before the model is called.
+ * The service that answers infer requests: Open Inference Protocol v2 over HTTPS and gRPC, with features and neighbours fetched before the model is called.
  *
  * Its pods mount `brain.json` with the declarations, and `bindings` with one file for each physical name.
  */
@@ -70,6 +88,9 @@ export class InferenceService extends Construct implements IWorkload {
   /** Port of the REST API, HTTPS, on the service and on its pods. */
   readonly port: number = Port.REST;
 
+  /** Port of gRPC, TLS, on the service, on its pods, and on the headless service `inference-service-pods`. */
+  readonly grpcPort: number = Port.GRPC;
+
   /** Port of the health routes, HTTP, on the pods: for the kubelet's probes and a load balancer's health checks. */
   readonly healthPort: number = Port.HEALTH;
 
@@ -83,9 +104,10 @@ export class InferenceService extends Construct implements IWorkload {
 
   constructor(scope: Construct, id: string, props: InferenceServiceProps) {
     super(scope, id);
-    const { cluster, environment, declarations, runtime } = props;
+    const { cluster, environment, declarations, runtime, sink, grpcNamespaces = [] } = props;
     this.role = props.role;
     this.addBinding(Binding.REGION, Stack.of(this).region);
+    this.requireNamespaces(grpcNamespaces);
 
     const configuration = new BrainConfigurationFile(this, 'Configuration', { declarations });
     const image = (props.image ?? ContainerImage.fromBundle(NAME))._bind(this, 'Image', environment);
@@ -93,9 +115,9 @@ export class InferenceService extends Construct implements IWorkload {
     const chart = new Chart(new App(), NAME);
     restrictedNamespace(chart, this.namespace);
     this.configMaps(chart, configuration);
-    this.pods(chart, { image, replicas: environment.replicas, configuration });
+    inferencePods(chart, { image, replicas: environment.replicas, annotations: this.digests(configuration) });
     disruptionBudget(chart, this.namespace, NAME);
-    this.network(chart, cluster, runtime);
+    inferenceNetwork(chart, { cluster, runtime, sink, grpcNamespaces });
 
     const identity = cluster.addPodIdentity(this.workloadName, {
       namespace: this.namespace, serviceAccount: ServiceAccount.INFERENCE, role: this.role,
@@ -103,6 +125,20 @@ export class InferenceService extends Construct implements IWorkload {
     this.manifest = cluster.addManifests(NAME, chart);
     this.manifest.node.addDependency(identity);
     runtime?.connectCaller(this);
+    sink?.connectSender(this);
+  }
+
+  /** Has the service verify tokens by itself, as a second line behind whoever verified them before, and take from them alone who calls. */
+  acceptTokens(tokens: JwtAuthorization): void {
+    const { issuer, audience, scopes, jwksUri } = resolveJwtAuthorization(this, tokens);
+    const port = /^https:\/\/[^/]+:(\d+)(\/|$)/.exec(jwksUri)?.[1];
+    if (port !== undefined && port !== '443') {
+      fail(this, 'JwksPort', `jwksUri must be at port 443, got '${jwksUri}': the pods' network policy opens no other`);
+    }
+    this.addBinding(Binding.JWT_ISSUER, issuer);
+    this.addBinding(Binding.JWT_AUDIENCE, audience);
+    this.addBinding(Binding.JWT_SCOPES, scopes.join(' '));
+    this.addBinding(Binding.JWKS_URI, jwksUri);
   }
 
   /** Puts a physical name into the `bindings` ConfigMap. */
@@ -128,68 +164,6 @@ export class InferenceService extends Construct implements IWorkload {
     });
   }
 
-  private pods(chart: Chart, pods: { image: string; replicas: number; configuration: BrainConfigurationFile }): void {
-    new k8s.KubeServiceAccount(chart, 'ServiceAccount', {
-      metadata: { name: ServiceAccount.INFERENCE, namespace: this.namespace },
-      automountServiceAccountToken: false,
-    });
-    new k8s.KubeService(chart, 'Service', {
-      metadata: { name: NAME, namespace: this.namespace, labels: labels(NAME) },
-      spec: { type: 'ClusterIP', selector: labels(NAME), ports: [{ name: 'rest', port: this.port, targetPort: k8s.IntOrString.fromNumber(this.port) }] },
-    });
-    deployment(chart, {
-      metadata: { name: NAME, namespace: this.namespace, labels: labels(NAME) },
-      spec: {
-        replicas: pods.replicas,
-        selector: { matchLabels: labels(NAME) },
-        strategy: {
-          type: 'RollingUpdate',
-          rollingUpdate: { maxSurge: k8s.IntOrString.fromNumber(1), maxUnavailable: k8s.IntOrString.fromNumber(0) },
-        },
-        template: {
-          metadata: { labels: labels(NAME), annotations: this.digests(pods.configuration) },
-          spec: {
-            serviceAccountName: ServiceAccount.INFERENCE,
-            // Pod Identity brings its own token; nothing here talks to the Kubernetes API.
-            automountServiceAccountToken: false,
-            enableServiceLinks: false,
-            securityContext: podSecurity(),
-            terminationGracePeriodSeconds: GRACE_PERIOD.toSeconds(),
-            nodeSelector: { 'kubernetes.io/arch': 'amd64' },
-            topologySpreadConstraints: zoneSpread(NAME, pods.replicas),
-            containers: [this.container(pods.image)],
-            volumes: [
-              { name: 'brain', configMap: { name: 'brain' } },
-              { name: 'bindings', configMap: { name: 'bindings' } },
-              { name: 'tmp', emptyDir: { sizeLimit: k8s.Quantity.fromString('64Mi') } },
-            ],
-          },
-        },
-      },
-    });
-  }
-
-  private container(image: string): k8s.Container {
-    return {
-      name: NAME,
-      image,
-      ports: [{ name: 'rest', containerPort: this.port }, { name: 'health', containerPort: this.healthPort }],
-      securityContext: containerSecurity(),
-      startupProbe: { httpGet: httpGet('/v2/health/live', this.healthPort), periodSeconds: 2, failureThreshold: 60 },
-      livenessProbe: { httpGet: httpGet('/v2/health/live', this.healthPort), periodSeconds: 10, timeoutSeconds: 3, failureThreshold: 6 },
-      readinessProbe: { httpGet: httpGet('/v2/health/ready', this.healthPort), periodSeconds: 5, timeoutSeconds: 3 },
-      resources: {
-        requests: quantities({ 'cpu': '500m', 'memory': '1Gi', 'ephemeral-storage': '128Mi' }),
-        limits: quantities({ memory: '1Gi' }),
-      },
-      volumeMounts: [
-        { name: 'brain', mountPath: posix.dirname(Paths.CONFIGURATION), readOnly: true },
-        { name: 'bindings', mountPath: Paths.BINDINGS, readOnly: true },
-        { name: 'tmp', mountPath: '/tmp' },
-      ],
-    };
-  }
-
   /** Pods read both at start: a change rolls them. The bindings' digest covers references, because the names are not known at synth. */
   private digests(configuration: BrainConfigurationFile): { [name: string]: string } {
     const digest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16);
@@ -199,22 +173,9 @@ export class InferenceService extends Construct implements IWorkload {
     };
   }
 
-  private network(chart: Chart, cluster: BrainCluster, runtime?: IModelRuntime): void {
-    new k8s.KubeNetworkPolicy(chart, 'Paths', {
-      metadata: { name: NAME, namespace: this.namespace },
-      spec: {
-        podSelector: { matchLabels: labels(NAME) },
-        policyTypes: ['Ingress', 'Egress'],
-        // Load balancers have no address known here: the nodes' security group admits them, and nobody else from outside of the cluster.
-        ingress: [{ ports: tcp(this.port, this.healthPort) }],
-        egress: [
-          dnsEgress(cluster.dnsAddress),
-          podIdentityEgress(),
-          awsEgress(),
-          ...runtime?.namespace === undefined ? [] : [{ to: [namespacePeer(runtime.namespace)], ports: tcp(Port.TRITON_HTTP, Port.TRITON_GRPC) }],
-        ],
-      },
-    });
+  private requireNamespaces(names: readonly string[]): void {
+    const bad = names.find((name) => !new RegExp(NAME_PATTERN).test(name) || name.includes('_'));
+    if (bad !== undefined) fail(this, 'GrpcNamespace', `grpcNamespaces must be names of Kubernetes namespaces, got '${bad}': use lower case letters, digits and '-'`);
   }
 
   private sortedBindings(): { [name: string]: string } {

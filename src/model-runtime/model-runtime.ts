@@ -6,7 +6,7 @@ import { IWorkload } from '../security/workload';
 
 /** What runs the models: the inference service is its caller. */
 export interface IModelRuntime extends IConstruct {
-  /** Namespace of the pods, so that callers may open a path to them. @default - the runtime is outside of the cluster */
+  /** Namespace of the pods, so that callers may open a path to their gRPC port. @default - the runtime is outside of the cluster */
   readonly namespace?: string;
 
   /** Gives the workload the runtime's address, and the right to call it. */

@@ -23,6 +23,19 @@ const MANAGEMENT_APIS = ['shared-memory', 'model-config', 'model-repository', 's
 /** In memory, readable by the pod's user only. */
 const MANAGEMENT_KEY = '/run/thalos/management-key';
 
+/**
+ * Callers ping a connection that rests, to find out that its peer is gone before a request does. gRPC's defaults count that as abuse (a ping
+ * within 5 minutes without data is a strike, the third ends the connection: gRFC A8); here one every 2.5 s is fine, so that a caller's every 5 s never
+ * comes too early. The server itself asks after 30 s.
+ */
+const KEEP_ALIVE = [
+  '--grpc-keepalive-permit-without-calls=true',
+  '--grpc-http2-min-recv-ping-interval-without-data=2500',
+  '--grpc-http2-max-pings-without-data=0',
+  '--grpc-keepalive-time=30000',
+  '--grpc-keepalive-timeout=10000',
+];
+
 /** `/tmp` of each pod, on the node's disk. */
 const TMP = Size.gibibytes(1);
 
@@ -59,7 +72,8 @@ export interface TritonRuntimeProps extends TritonProps {
 }
 
 /**
- * NVIDIA Triton in the brain's cluster: one pool of pods behind a headless service, reachable from the inference service only.
+ * NVIDIA Triton in the brain's cluster: one pool of pods behind a headless service, reachable over gRPC from the inference service only. HTTP is
+ * for the kubelet's probes, which come from the pod's own node and are subject to no policy.
  *
  * Models are loaded explicitly and never completed by guess. The management APIs ask for a key that each pod makes for itself
  * at start and that never leaves it, so no caller outside of the pod can load, unload or trace anything.
@@ -93,12 +107,13 @@ export class TritonRuntime extends Construct implements IModelRuntime {
     this.pool(chart, { ...props, image: props.image._bind(this, 'Image', environment), replicas, gpus, memory, sharedMemory, modelStorage });
     disruptionBudget(chart, Namespace.RUNTIME, POOL);
     this.network(chart);
+    this.discovery(chart);
     this.manifest = cluster.addManifests(POOL, chart);
   }
 
-  /** Gives the workload the pool's address. The path to it is open to the pods of the inference service's namespace. */
+  /** Gives the workload the pool's address. The path to it, and the right to look up its pods, are open to the inference service only. */
   connectCaller(workload: IWorkload): void {
-    workload.addBinding(Binding.TRITON_ENDPOINT, `http://${this.serviceName}.${Namespace.RUNTIME}.svc:${Port.TRITON_HTTP}`);
+    workload.addBinding(Binding.TRITON_ENDPOINT, `grpc://${this.serviceName}.${Namespace.RUNTIME}.svc:${Port.TRITON_GRPC}`);
   }
 
   private checkGpus(cluster: BrainCluster, replicas: number, gpus: number): void {
@@ -124,10 +139,7 @@ export class TritonRuntime extends Construct implements IModelRuntime {
       spec: {
         clusterIp: 'None',
         selector: labels(POOL),
-        ports: [
-          { name: 'http', port: Port.TRITON_HTTP },
-          { name: 'grpc', port: Port.TRITON_GRPC },
-        ],
+        ports: [{ name: 'grpc', port: Port.TRITON_GRPC }],
       },
     });
     const gpu = pool.gpus > 0;
@@ -206,8 +218,21 @@ export class TritonRuntime extends Construct implements IModelRuntime {
       spec: {
         podSelector: { matchLabels: labels(POOL) },
         policyTypes: ['Ingress'],
-        ingress: [{ from: [namespacePeer(Namespace.INFERENCE)], ports: tcp(Port.TRITON_HTTP, Port.TRITON_GRPC) }],
+        ingress: [{ from: [namespacePeer(Namespace.INFERENCE)], ports: tcp(Port.TRITON_GRPC) }],
       },
+    });
+  }
+
+  /** Callers balance over the pods by what the endpoint slices say of them, zone and readiness included: that and nothing else may be read. */
+  private discovery(chart: Chart): void {
+    const metadata = { name: 'runtime-discovery', namespace: Namespace.RUNTIME };
+    new k8s.KubeRole(chart, 'Discovery', {
+      metadata, rules: [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list', 'watch'] }],
+    });
+    new k8s.KubeRoleBinding(chart, 'DiscoveryByInference', {
+      metadata,
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: metadata.name },
+      subjects: [{ kind: 'ServiceAccount', name: ServiceAccount.INFERENCE, namespace: Namespace.INFERENCE }],
     });
   }
 }
@@ -234,6 +259,7 @@ function startScript(): string {
     `--exit-timeout-secs=${GRACE_PERIOD.toSeconds() - 30}`,
     `--http-port=${Port.TRITON_HTTP}`,
     `--grpc-port=${Port.TRITON_GRPC}`,
+    ...KEEP_ALIVE,
     '--allow-metrics=true',
     `--metrics-port=${Port.TRITON_METRICS}`,
     `--http-restricted-api=${MANAGEMENT_APIS}:thalos-management="$KEY"`,

@@ -2,6 +2,7 @@ import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
 import { FeatureGroup, FeatureStore } from '../features';
 import { FoundationPlane } from './foundation-plane';
+import { PayloadCapture } from '../observability';
 import { RolloutConfiguration } from '../release';
 import { ArtifactStore } from '../storage';
 import { VectorIndex, VectorStore } from '../vectors';
@@ -18,6 +19,8 @@ export interface DataPlaneProps {
   readonly featureGroups?: FeatureGroup[];
   /** What is searched by similarity. @default - no vector store */
   readonly vectorIndexes?: VectorIndex[];
+  /** Whether payloads are captured. @default false */
+  readonly capture?: boolean;
   /** Where the vector store is made: an OpenSearch upgrade must roll in a stack of its own. @default - in this plane */
   readonly vectorScope?: Construct;
 }
@@ -32,6 +35,9 @@ export class DataPlane extends Construct {
 
   /** Nearest-neighbour search; absent in a brain without vector indexes. */
   readonly vectors?: VectorStore;
+
+  /** Captured payloads; absent in a brain that captures none. */
+  readonly capture?: PayloadCapture;
 
   /** Which version of which model serves which share of traffic. */
   readonly rollout: RolloutConfiguration;
@@ -53,6 +59,8 @@ export class DataPlane extends Construct {
       indexes: vectorIndexes,
       serviceLinkedRoles,
     });
+    this.capture = props.capture
+      ? new PayloadCapture(this, 'Capture', { environment, encryptionKey: keys.data, logsKey: keys.logs, artifacts: this.artifacts }) : undefined;
     this.rollout = new RolloutConfiguration(this, 'Rollout', { environment, name, encryptionKey: keys.data, logsKey: keys.logs });
   }
 }

@@ -2,11 +2,13 @@ import { Construct } from 'constructs';
 import { DataPlane } from './data-plane';
 import { FoundationPlane } from './foundation-plane';
 import { BrainCluster, BrainClusterOptions } from '../cluster';
+import { DEFAULT_TELEMETRY } from '../contract';
 import { EdgeStrategy, IBrainEdge } from '../edge';
 import { BrainEnvironment } from '../environment';
 import { FeatureGroup } from '../features';
 import { InferenceOptions, InferenceService } from '../inference';
 import { IModelRuntime, ModelRuntime } from '../model-runtime';
+import { ITelemetrySink, TelemetrySink } from '../observability';
 import { Model } from '../registry';
 import { VectorIndex } from '../vectors';
 
@@ -39,7 +41,7 @@ export interface ServingPlaneProps {
   /** What runs the models. @default - no runtime: every infer request answers `MODEL_NOT_READY` */
   readonly runtime?: ModelRuntime;
 
-  /** Image and limits of the inference service. @default - as each option says */
+  /** Image, limits, tokens and telemetry of the inference service. @default - as each option says */
   readonly inference?: InferenceOptions;
 
   /** How callers outside of the VPC reach the brain. @default - not at all */
@@ -54,6 +56,9 @@ export class ServingPlane extends Construct {
   /** What runs the models. */
   readonly runtime?: IModelRuntime;
 
+  /** Where metrics and traces of its pods go. */
+  readonly telemetry?: ITelemetrySink;
+
   /** The inference service. */
   readonly inference: InferenceService;
 
@@ -62,7 +67,7 @@ export class ServingPlane extends Construct {
 
   constructor(scope: Construct, id: string, props: ServingPlaneProps) {
     super(scope, id);
-    const { environment, foundation, data, name, models, featureGroups, vectorIndexes } = props;
+    const { environment, foundation, data, name, models, featureGroups, vectorIndexes, inference: options = {} } = props;
     const { network, keys, roles } = foundation;
 
     this.cluster = new BrainCluster(this, 'Cluster', {
@@ -75,19 +80,28 @@ export class ServingPlane extends Construct {
       serviceLinkedRoles: foundation.serviceLinkedRoles,
     });
     this.runtime = props.runtime?._bind(this, 'Runtime', { environment, cluster: this.cluster });
+    const sink = options.telemetry?.sink ?? TelemetrySink.cloudWatch();
+    this.telemetry = sink._bind(this, 'Telemetry', { environment, cluster: this.cluster, logsKey: keys.logs });
     this.inference = new InferenceService(this, 'Inference', {
       cluster: this.cluster,
       environment,
       role: roles.inference,
-      declarations: { name, environment: environment.name, models, featureGroups, vectorIndexes, limits: props.inference?.limits },
-      image: props.inference?.image,
+      declarations: {
+        name, environment: environment.name, models, featureGroups, vectorIndexes, limits: options.limits, telemetry: options.telemetry,
+      },
+      image: options.image,
       runtime: this.runtime,
+      sink: this.telemetry,
+      grpcNamespaces: options.grpcNamespaces,
     });
+    if (options.tokens) this.inference.acceptTokens(options.tokens);
 
     data.artifacts.connectReader(this.inference);
+    if ((options.telemetry?.statistics ?? DEFAULT_TELEMETRY.statistics) > 0) data.artifacts.connectStatisticsWriter(this.inference);
     data.rollout.connectReader(this.inference);
     data.features?.connectReader(this.inference);
     data.vectors?.connectSearcher(this.inference);
+    data.capture?.connectWriter(this.inference);
 
     this.edge = props.edge?._bind(this, { environment, network, cluster: this.cluster, service: this.inference, logsKey: keys.logs });
   }

@@ -17,6 +17,9 @@ export interface IArtifactStore extends IConstruct {
 
   /** Lets a workload read artifacts and put new ones; it can delete nothing. */
   connectWriter(workload: IWorkload): void;
+
+  /** Lets a workload put statistics of the traffic beside the artifacts, and nothing else; it can read none of them. */
+  connectStatisticsWriter(workload: IWorkload): void;
 }
 
 /** Properties of {@link ArtifactStore}. */
@@ -28,7 +31,7 @@ export interface ArtifactStoreProps {
   readonly encryptionKey: IKey;
 }
 
-/** `models/<name>/<version>/…` and `rollout/…`: nothing else in the bucket is for workloads. */
+/** `models/<name>/<version>/…` and `rollout/…`: what workloads read. */
 const KEYS = [`${Paths.MODELS}/*`, Paths.LAST_GOOD_ROLLOUT];
 const LISTED = KEYS.map((key) => `${key.split('/')[0]}/*`);
 
@@ -49,6 +52,17 @@ abstract class ArtifactStoreBase extends Resource implements IArtifactStore {
     this.connect('Write', workload, ['s3:PutObject', 's3:AbortMultipartUpload'], ['kms:Decrypt', 'kms:GenerateDataKey']);
   }
 
+  connectStatisticsWriter(workload: IWorkload): void {
+    new Policy(this, `WriteStatisticsBy${workload.workloadName}`, {
+      roles: [workload.role],
+      statements: [
+        new PolicyStatement({ actions: ['s3:PutObject'], resources: [this.bucket.arnForObjects(`${Paths.STATISTICS}/*`)] }),
+        ...this.keyStatements(['kms:GenerateDataKey']),
+      ],
+    });
+    workload.addBinding(Binding.ARTIFACT_BUCKET, this.bucket.bucketName);
+  }
+
   private connect(kind: string, workload: IWorkload, more: string[], keyActions: string[]): void {
     const { bucket } = this;
     const objects = KEYS.map((key) => bucket.arnForObjects(key));
@@ -60,14 +74,19 @@ abstract class ArtifactStoreBase extends Resource implements IArtifactStore {
         new PolicyStatement({
           actions: ['s3:ListBucket'], resources: [bucket.bucketArn], conditions: { StringLikeIfExists: { 's3:prefix': LISTED } },
         }),
-        ...bucket.encryptionKey ? [new PolicyStatement({
-          actions: keyActions,
-          resources: [bucket.encryptionKey.keyArn],
-          conditions: { StringEquals: { 'kms:ViaService': `s3.${Stack.of(this).region}.amazonaws.com` } },
-        })] : [],
+        ...this.keyStatements(keyActions),
       ],
     });
     workload.addBinding(Binding.ARTIFACT_BUCKET, bucket.bucketName);
+  }
+
+  private keyStatements(actions: string[]): PolicyStatement[] {
+    const { encryptionKey } = this.bucket;
+    return encryptionKey ? [new PolicyStatement({
+      actions,
+      resources: [encryptionKey.keyArn],
+      conditions: { StringEquals: { 'kms:ViaService': `s3.${Stack.of(this).region}.amazonaws.com` } },
+    })] : [];
   }
 }
 
@@ -110,19 +129,23 @@ export class ArtifactStore extends ArtifactStoreBase {
       ...shared,
       lifecycleRules: [{ noncurrentVersionExpiration: NONCURRENT, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS }],
     });
-    this.logAccess();
+    this._keepAccessLogOf(this.bucket, LOG_PREFIX);
   }
 
-  /** By hand, because how CDK admits S3's log delivery hangs on a feature flag of the app; by policy, because the bucket has no ACLs. */
-  private logAccess(): void {
+  /**
+   * By hand, because how CDK admits S3's log delivery hangs on a feature flag of the app; by policy, because the bucket has no ACLs.
+   *
+   * @internal
+   */
+  _keepAccessLogOf(bucket: IBucket, prefix: string): void {
     this.accessLogs.addToResourcePolicy(new PolicyStatement({
-      sid: 'AccessLogs',
+      sid: bucket === this.bucket ? 'AccessLogs' : `AccessLogs${prefix.replace(/\W/g, '')}`,
       principals: [new ServicePrincipal('logging.s3.amazonaws.com')],
       actions: ['s3:PutObject'],
-      resources: [this.accessLogs.arnForObjects(`${LOG_PREFIX}*`)],
-      conditions: { ArnLike: { 'aws:SourceArn': this.bucket.bucketArn }, StringEquals: { 'aws:SourceAccount': Stack.of(this).account } },
+      resources: [this.accessLogs.arnForObjects(`${prefix}*`)],
+      conditions: { ArnLike: { 'aws:SourceArn': bucket.bucketArn }, StringEquals: { 'aws:SourceAccount': Stack.of(this).account } },
     }));
-    const resource = this.bucket.node.defaultChild as CfnBucket;
-    resource.loggingConfiguration = { destinationBucketName: this.accessLogs.bucketName, logFilePrefix: LOG_PREFIX };
+    const resource = bucket.node.defaultChild as CfnBucket;
+    resource.loggingConfiguration = { destinationBucketName: this.accessLogs.bucketName, logFilePrefix: prefix };
   }
 }

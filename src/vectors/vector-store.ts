@@ -74,7 +74,7 @@ abstract class VectorStoreBase extends Resource implements IVectorStore {
     new Policy(this, `SearchBy${workload.workloadName}`, {
       roles: [workload.role],
       statements: [
-        new PolicyStatement({ actions: ['es:ESHttpPost'], resources: this._indexNames.map((name) => `${domainArn}/${name}/_search`) }),
+        new PolicyStatement({ actions: ['es:ESHttpPost'], resources: this._indexNames.map((name) => `${domainArn}/${name}/_msearch`) }),
         // which generation stands behind the alias
         new PolicyStatement({ actions: ['es:ESHttpGet'], resources: this._indexNames.map((name) => `${domainArn}/${name}/_alias`) }),
       ],
@@ -179,6 +179,8 @@ export class VectorStore extends VectorStoreBase {
         ...capacity.masterNodeType === undefined ? {} : { masterNodes: 3, masterNodeInstanceType: capacity.masterNodeType },
         multiAzWithStandbyEnabled: capacity.standby ?? false,
       },
+      // permissions name an index by its path: no body may name another (Amazon OpenSearch Service developer guide, "Advanced cluster settings")
+      advancedOptions: { 'rest.action.multi.allow_explicit_index': 'false' },
       ebs: { enabled: true, volumeType: EbsDeviceVolumeType.GP3, volumeSize: capacity.volumeSizeGiB ?? 100 },
       encryptionAtRest: { enabled: true, kmsKey: props.encryptionKey },
       nodeToNodeEncryption: true,
@@ -241,7 +243,7 @@ export class VectorStore extends VectorStoreBase {
     if (this.searchers.length > 0) {
       const principals = this.searchers.map((role) => new ArnPrincipal(role.roleArn));
       statements.push(
-        new PolicyStatement({ principals, actions: ['es:ESHttpPost'], resources: this._indexNames.map((name) => path(`${name}/_search`)) }),
+        new PolicyStatement({ principals, actions: ['es:ESHttpPost'], resources: this._indexNames.map((name) => path(`${name}/_msearch`)) }),
         new PolicyStatement({ principals, actions: ['es:ESHttpGet'], resources: this._indexNames.map((name) => path(`${name}/_alias`)) }),
       );
     }

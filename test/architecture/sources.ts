@@ -40,7 +40,7 @@ interface Boundary {
 
 /** The narrowest tree that holds a file decides. */
 const BOUNDARIES: readonly Boundary[] = [
-  { tree: 'runtime/core/', ours: ['runtime/core/', 'src/contract/'], forbidden: /^(@aws-sdk|@smithy|@opensearch-project|@duckdb)\/|^(lmdb|fastify|onnxruntime-.*|aws-cdk-lib|constructs|cdk8s.*)$|^aws-cdk-lib\/|^(node:)?(fs|net|http|https|tls|dgram|child_process|worker_threads)(\/|$)/ },
+  { tree: 'runtime/core/', ours: ['runtime/core/', 'src/contract/'], forbidden: /^(@aws-sdk|@smithy|@opensearch-project|@duckdb)\/|^(lmdb|onnxruntime-.*|aws-cdk-lib|constructs|cdk8s.*)$|^aws-cdk-lib\/|^(node:)?(fs|net|http|https|tls|dgram|child_process|worker_threads)(\/|$)/ },
   { tree: 'runtime/', ours: ['runtime/', 'src/contract/'], forbidden: /^(aws-cdk-lib|constructs|cdk8s[^/]*)(\/|$)/ },
   { tree: 'src/contract/', ours: ['src/contract/'], packages: /^node:crypto$/ },
   { tree: 'src/', ours: ['src/'], packages: /^(aws-cdk-lib|constructs|cdk8s|cdk8s-plus-28|@aws-cdk\/lambda-layer-kubectl-v35)(\/|$)|^(node:)?(fs|path|crypto)$/ },

@@ -238,6 +238,13 @@ describe('BrainCluster', () => {
     };
 
     test.each([
+      ['the VPC\'s', '10.20.0.0/16', ['10.20.0.0/16']],
+      ['every private block, where nobody told the VPC\'s', undefined, ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10']],
+    ])('nodes have the addresses of %s', (_, vpcCidrBlock, expected) => {
+      expect(inVpc(vpcCidrBlock, '172.20.0.0/16').nodeCidrs).toEqual(expected);
+    });
+
+    test.each([
       ['10.0.0.0/16', '10.0.128.0/20'],
       ['10.0.0.0/16', '10.0.0.0/12'],
       ['172.20.0.0/16', '172.20.0.0/16'],

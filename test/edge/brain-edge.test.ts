@@ -3,7 +3,7 @@ import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { edgeIn, JWT, standInsIn } from './stand-ins';
 import { HandlerEnv, PUBLIC_ROUTES } from '../../src/contract';
-import { BrainEdgeProps, EdgeQuotaPeriod, EdgeStrategy } from '../../src/edge';
+import { BrainEdge, BrainEdgeProps, EdgeQuotaPeriod, EdgeStrategy } from '../../src/edge';
 import { BrainEnvironment } from '../../src/environment';
 
 type Json = any; // eslint-disable-line @typescript-eslint/no-explicit-any
@@ -50,6 +50,7 @@ describe('the routes', () => {
     const sorted = (routes: readonly { method: string; path: string }[]) => routes.map(({ method, path }) => `${method} ${path}`).sort();
     expect(sorted(routesOf(template))).toEqual(sorted(PUBLIC_ROUTES));
     expect(sorted(routesOf(template))).toEqual([
+      'GET /openapi.json',
       'GET /v2',
       'GET /v2/health/live',
       'GET /v2/health/ready',
@@ -57,7 +58,9 @@ describe('the routes', () => {
       'GET /v2/models/{model}/ready',
       'GET /v2/models/{model}/versions/{version}',
       'GET /v2/models/{model}/versions/{version}/ready',
+      'POST /v2/models/{model}/generate',
       'POST /v2/models/{model}/infer',
+      'POST /v2/models/{model}/versions/{version}/generate',
       'POST /v2/models/{model}/versions/{version}/infer',
     ]);
   });
@@ -102,10 +105,20 @@ describe('the routes', () => {
     });
   });
 
-  test('hand no token on', () => {
+  test('hand the token on, so that the service can verify it again', () => {
     for (const { Properties } of edge().ofType('AWS::ApiGateway::Method')) {
-      expect(Properties.Integration.RequestParameters['integration.request.header.Authorization']).toMatch(/^'.+'$/);
+      expect(Properties.Integration.RequestParameters['integration.request.header.Authorization']).toBe('method.request.header.Authorization');
+      expect(Properties.RequestParameters).toHaveProperty(['method.request.header.Authorization'], true);
     }
+  });
+
+  test('lead to a service that accepts the tokens that the edge accepts', () => {
+    const stack = new Stack(new App(), 'Stack');
+    const standIns = standInsIn(stack);
+
+    new BrainEdge(stack, 'Edge', { ...standIns, environment: BrainEnvironment.dev(), jwt: JWT });
+
+    expect((standIns.service as unknown as { accepted: unknown[] }).accepted).toEqual([JWT]);
   });
 });
 

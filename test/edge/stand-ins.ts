@@ -11,6 +11,7 @@ import { BrainEdge, BrainEdgeProps } from '../../src/edge';
 import { BrainEnvironment } from '../../src/environment';
 import { InferenceService } from '../../src/inference';
 import { IBrainNetwork } from '../../src/network';
+import { JwtAuthorization } from '../../src/security';
 
 class Network extends Construct implements IBrainNetwork {
   readonly vpc: IVpc;
@@ -46,6 +47,11 @@ class StandInService extends Construct {
   readonly healthPort = Port.HEALTH;
   readonly deregistrationDelay = Duration.seconds(30);
   readonly manifest = new CfnResource(this, 'Manifest', { type: 'Test::ServiceManifest' });
+  readonly accepted: JwtAuthorization[] = [];
+
+  acceptTokens(tokens: JwtAuthorization): void {
+    this.accepted.push(tokens);
+  }
 }
 
 export const JWT = { issuer: 'https://login.example.com/brain', audience: 'brain', scopes: ['brain/infer', 'brain/read'] };

@@ -1,6 +1,7 @@
 import { App, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { edgeIn } from './stand-ins';
+import { INTERNAL_HEADER_PREFIX, PUBLIC_ROUTES } from '../../src/contract';
 import { EdgeFirewall } from '../../src/edge';
 
 type Json = any; // eslint-disable-line @typescript-eslint/no-explicit-any
@@ -48,8 +49,11 @@ describe('bodies', () => {
     expect(labels.OrStatement.Statements.map(({ LabelMatchStatement }: Json) => LabelMatchStatement.Key.split(':').pop().toLowerCase()))
       .toEqual(counted.map(({ Name }: Json) => Name.toLowerCase()));
     expect(rule('CountedBodyOffInferPath').Action).toEqual({ Block: {} });
-    expect('/brain/v2/models/m/infer').toMatch(path);
-    for (const other of ['/brain/v2/models/m', '/brain/v2/models/m/ready', '/brain/v2/models/infer/ready']) expect(other).not.toMatch(path);
+    for (const { path: route, method } of PUBLIC_ROUTES) {
+      if (method === 'POST') expect(`/brain${route}`).toMatch(path);
+      else expect(`/brain${route}`).not.toMatch(path);
+    }
+    expect('/brain/v2/models/infer/ready').not.toMatch(path);
   });
 
   test('of ten megabytes and more are refused by what they declare', () => {
@@ -69,6 +73,20 @@ test('escapes in paths, which no name in the protocol needs, are refused', () =>
 
   for (const bad of ['/brain/v2/models/%2e%2e%2fmetrics', '/brain/v2/models/../metrics', '/brain/v2/models/a%2Fb', '/brain/v2\\models']) expect(bad).toMatch(expression);
   for (const good of ['/brain/v2/models/price_model-1/versions/12/infer', '/brain/v2']) expect(good).not.toMatch(expression);
+});
+
+test('a header of the brain\'s own prefix is refused, whatever its name and case, and so are more headers than the firewall reads', () => {
+  const { rule, acl } = firewallOf();
+  const { Statement: { ByteMatchStatement }, Action } = rule('InternalHeader');
+
+  expect(ByteMatchStatement).toEqual({
+    FieldToMatch: { Headers: { MatchPattern: { All: {} }, MatchScope: 'KEY', OversizeHandling: 'MATCH' } },
+    PositionalConstraint: 'STARTS_WITH',
+    SearchString: INTERNAL_HEADER_PREFIX,
+    TextTransformations: [{ Priority: 0, Type: 'LOWERCASE' }],
+  });
+  expect(Action.Block.CustomResponse).toEqual({ ResponseCode: 400, CustomResponseBodyKey: 'InternalHeader' });
+  expect(JSON.parse(acl.CustomResponseBodies.InternalHeader.Content)).toMatchObject({ code: 'INVALID_REQUEST' });
 });
 
 test('one address may ask so often in five minutes', () => {

@@ -35,6 +35,7 @@ describe('BrainConfigurationFile', () => {
       featureGroups: [{ name: 'house', features: [{ name: 'area', dtype: 'float32' }] }],
       vectorIndexes: [{ name: 'listings', dimension: 3, similarity: 'cosine' }],
       limits: { maxBodyBytes: 10_485_760, maxBatch: 1024, requestTimeoutMs: 28_000 },
+      telemetry: { traces: 0.01, capture: 0, statistics: 0.05 },
     });
   });
 
@@ -77,5 +78,14 @@ describe('BrainConfigurationFile', () => {
     [{ maxBodyBytes: 10.5 }, /maxBodyBytes must be .* got 10.5/],
   ])('fails with the limits %j', (limits, message) => {
     expect(() => file({ ...declarations(), limits })).toThrow(message);
+  });
+
+  test('says how much of the traffic is traced, captured and counted', () => {
+    const telemetry = { traces: 1, capture: 0.25, statistics: 0 };
+    expect(JSON.parse(file({ ...declarations(), telemetry }).content).telemetry).toEqual(telemetry);
+  });
+
+  test.each([['traces', 1.01], ['capture', -0.1], ['statistics', NaN]])('fails with %s of %d', (name, share) => {
+    expect(() => file({ ...declarations(), telemetry: { [name]: share } })).toThrow(new RegExp(`TelemetryShare: ${name} must be a share from 0 to 1, got ${share}`));
   });
 });

@@ -1,12 +1,15 @@
 import { Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Key } from 'aws-cdk-lib/aws-kms';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
+import fc from 'fast-check';
 import { ContainerImage } from '../../src/cluster';
-import { Binding, DEFAULT_LIMITS, Port, ServiceAccount } from '../../src/contract';
+import { Binding, DEFAULT_LIMITS, Paths, PodEnv, Port, ServiceAccount } from '../../src/contract';
 import { BrainEnvironment } from '../../src/environment';
-import { InferenceService, InferenceServiceProps } from '../../src/inference';
+import { BrainConfigurationFile, InferenceService, InferenceServiceProps } from '../../src/inference';
 import { TritonRuntime } from '../../src/model-runtime';
+import { CloudWatchAgent } from '../../src/observability';
 import { clusterFixture, DIGEST, manifestObjects, ofKind, oneOfKind, podSecurityErrors } from '../cluster/fixture';
 
 const image = ContainerImage.fromRegistry('registry.example/inference-service', DIGEST);
@@ -23,6 +26,9 @@ function serviceFixture(props: Partial<InferenceServiceProps> = {}, environment 
   });
   return { ...fixture, service, objects: () => manifestObjects(fixture.stack, 'inference-service') };
 }
+
+/** What a drain that hangs gets beyond the request timeout (`DRAIN_SLACK_MS` of the service). */
+const DRAIN_SLACK_SECONDS = 2;
 
 const podOf = (objects: any[]) => oneOfKind(objects, 'Deployment').spec.template.spec;
 
@@ -73,12 +79,59 @@ describe('InferenceService', () => {
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(sleep + DEFAULT_LIMITS.requestTimeoutMs / 1000);
   });
 
+  test('for every request timeout that the limits allow, the grace period holds the sleep and the request, and the deregistration and the request', () => {
+    const { service, objects } = serviceFixture();
+    const pod = podOf(objects());
+    fc.assert(fc.property(fc.integer({ min: 1, max: 29_000 }), (requestTimeoutMs) => {
+      expect(() => new BrainConfigurationFile(new Stack(), 'Configuration', { declarations: { name: 'brain', environment: 'dev', limits: { requestTimeoutMs } } })).not.toThrow();
+      const seconds = requestTimeoutMs / 1000;
+      expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(pod.containers[0].lifecycle.preStop.sleep.seconds + seconds + DRAIN_SLACK_SECONDS);
+      expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(service.deregistrationDelay.toSeconds() + seconds);
+    }), { numRuns: 20 });
+  });
+
+  test('memory asked for is memory given, and the heap leaves a quarter of it to buffers at least', () => {
+    const [{ resources, env }] = podOf(serviceFixture().objects()).containers;
+    expect(resources.limits.memory).toBe(resources.requests.memory);
+    const heap = Number(/^--max-old-space-size=(\d+)$/.exec(env.find(({ name }: any) => name === 'NODE_OPTIONS').value)![1]);
+    expect(heap).toBeGreaterThanOrEqual(512);
+    expect(heap).toBeLessThanOrEqual(0.75 * Number(/^(\d+)Mi$/.exec(resources.limits.memory)![1]));
+  });
+
+  test('a pod knows its name, its namespace, and its zone where Kubernetes copies that to the pod', () => {
+    const [{ env }] = podOf(serviceFixture().objects()).containers;
+    expect(env.filter(({ valueFrom }: any) => valueFrom).map(({ name, valueFrom }: any) => [name, valueFrom.fieldRef.fieldPath])).toEqual([
+      [PodEnv.NAME, 'metadata.name'], [PodEnv.NAMESPACE, 'metadata.namespace'], [PodEnv.ZONE, "metadata.labels['topology.kubernetes.io/zone']"],
+    ]);
+  });
+
+  test('its token for the Kubernetes API lives for half an hour, in a volume that can only be read', () => {
+    const pod = podOf(serviceFixture().objects());
+    expect(pod.automountServiceAccountToken).toBe(false);
+    const { sources } = pod.volumes.find(({ name }: any) => name === 'kubernetes-api').projected;
+    expect(sources).toEqual([
+      { serviceAccountToken: { path: 'token', expirationSeconds: 1800 } },
+      { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+      { downwardAPI: { items: [{ path: 'namespace', fieldRef: { fieldPath: 'metadata.namespace' } }] } },
+    ]);
+    expect(pod.containers[0].volumeMounts).toContainEqual({ name: 'kubernetes-api', mountPath: Paths.KUBERNETES_API, readOnly: true });
+  });
+
+  test.each([
+    ['serving-certificates', 'inference-service-tls', Paths.SERVING_CERTIFICATES],
+    ['runtime-certificates', 'inference-service-runtime-tls', Paths.RUNTIME_CERTIFICATES],
+  ])('%s are mounted from a secret that need not exist when the pod starts', (name, secretName, mountPath) => {
+    const pod = podOf(serviceFixture().objects());
+    expect(pod.volumes).toContainEqual({ name, secret: { secretName, optional: true, defaultMode: 0o440 } });
+    expect(pod.containers[0].volumeMounts).toContainEqual({ name, mountPath, readOnly: true });
+  });
+
   test('the kubelet probes the health port, and REST is served on another', () => {
     const [container] = podOf(serviceFixture().objects()).containers;
     expect(container.livenessProbe.httpGet).toEqual({ path: '/v2/health/live', port: Port.HEALTH });
     expect(container.readinessProbe.httpGet).toEqual({ path: '/v2/health/ready', port: Port.HEALTH });
     expect(container.startupProbe.httpGet).toEqual({ path: '/v2/health/live', port: Port.HEALTH });
-    expect(container.ports.map((port: any) => port.containerPort)).toEqual([Port.REST, Port.HEALTH]);
+    expect(container.ports.map((port: any) => port.containerPort)).toEqual([Port.REST, Port.GRPC, Port.HEALTH, Port.METRICS]);
   });
 
   test('nothing reaches the namespace or leaves it that no policy names', () => {
@@ -86,15 +139,49 @@ describe('InferenceService', () => {
     expect(deny.spec).toEqual({ podSelector: {}, policyTypes: ['Ingress', 'Egress'] });
   });
 
-  test('its paths: REST and health in; DNS by address, credentials and AWS out', () => {
+  test('its paths: REST and health in, metrics for those who scrape; DNS by address, credentials and HTTPS out', () => {
     const { cluster, objects } = serviceFixture();
     const { spec } = oneOfKind(objects(), 'NetworkPolicy', 'inference-service');
-    expect(spec.ingress).toEqual([{ ports: [{ port: Port.REST, protocol: 'TCP' }, { port: Port.HEALTH, protocol: 'TCP' }] }]);
+    const fromNamespaces = (...names: string[]) => names.map((name) => ({ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': name } } }));
+    expect(spec.ingress).toEqual([
+      { ports: [{ port: Port.REST, protocol: 'TCP' }, { port: Port.HEALTH, protocol: 'TCP' }] },
+      { from: fromNamespaces('amazon-cloudwatch', 'keda'), ports: [{ port: Port.METRICS, protocol: 'TCP' }] },
+    ]);
     expect(spec.egress.map((rule: any) => [rule.to[0].ipBlock.cidr, rule.ports.map((port: any) => port.port)])).toEqual([
       [`${cluster.dnsAddress}/32`, [53, 53]],
       ['169.254.170.23/32', [80]],
       ['0.0.0.0/0', [443]],
     ]);
+  });
+
+  test('gRPC is open to the namespaces that are named, and to no other', () => {
+    const { objects } = serviceFixture({ grpcNamespaces: ['pricing', 'search'] });
+    const open = oneOfKind(objects(), 'NetworkPolicy', 'inference-service').spec.ingress.filter((rule: any) => rule.ports.some(({ port }: any) => port === Port.GRPC));
+    expect(open).toEqual([{
+      from: ['pricing', 'search'].map((name) => ({ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': name } } })),
+      ports: [{ port: Port.GRPC, protocol: 'TCP' }],
+    }]);
+  });
+
+  test('clients that balance by themselves, and what scrapes, find each pod behind a headless service', () => {
+    expect(oneOfKind(serviceFixture().objects(), 'Service', 'inference-service-pods').spec).toMatchObject({
+      clusterIP: 'None', ports: [{ name: 'grpc', port: Port.GRPC }, { name: 'metrics', port: Port.METRICS }],
+    });
+  });
+
+  test('with the CloudWatch agent there is a path to it by the addresses of nodes and services: it runs on its node\'s own network', () => {
+    const { stack, cluster, environment, role } = clusterFixture();
+    const sink = new CloudWatchAgent(stack, 'Telemetry', { cluster, environment, logsKey: new Key(stack, 'AgentLogsKey') });
+    new InferenceService(stack, 'Inference', { cluster, environment, role, image, sink, declarations: { name: 'brain', environment: 'dev' } });
+    const objects = manifestObjects(stack, 'inference-service');
+    const rule = oneOfKind(objects, 'NetworkPolicy', 'inference-service').spec.egress.find(({ ports }: any) => ports.some(({ port }: any) => port === Port.EMF));
+    expect(rule.ports.map(({ port }: any) => port)).toEqual([Port.EMF, Port.OTLP]);
+    expect(rule.to.slice(1)).toEqual([{ ipBlock: { cidr: cluster.serviceCidr } }, { ipBlock: { cidr: '<<>>' } }]);
+    expect(oneOfKind(objects, 'ConfigMap', 'bindings').data).toMatchObject({
+      EMF_ENDPOINT: 'cloudwatch-agent.amazon-cloudwatch.svc:25888',
+      EMF_LOG_GROUP: '<<>>',
+      OTLP_ENDPOINT: 'http://cloudwatch-agent.amazon-cloudwatch.svc:4318/v1/traces',
+    });
   });
 
   test('with a runtime there is a path to it, and its address is bound', () => {
@@ -104,9 +191,9 @@ describe('InferenceService', () => {
     const objects = manifestObjects(stack, 'inference-service');
     expect(oneOfKind(objects, 'NetworkPolicy', 'inference-service').spec.egress).toContainEqual({
       to: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'thalos-runtime' } } }],
-      ports: [{ port: Port.TRITON_HTTP, protocol: 'TCP' }, { port: Port.TRITON_GRPC, protocol: 'TCP' }],
+      ports: [{ port: Port.TRITON_GRPC, protocol: 'TCP' }],
     });
-    expect(oneOfKind(objects, 'ConfigMap', 'bindings').data.TRITON_ENDPOINT).toBe('http://triton-stable.thalos-runtime.svc:8000');
+    expect(oneOfKind(objects, 'ConfigMap', 'bindings').data.TRITON_ENDPOINT).toBe('grpc://triton-stable.thalos-runtime.svc:8001');
   });
 
   test('a service account gets its role before the first pod, or that pod would never have credentials', () => {
@@ -164,11 +251,23 @@ describe('InferenceService', () => {
     expect(() => serviceFixture().service.addBinding(name, value)).toThrow(message);
   });
 
+  test.each([
+    ['keys at a port that the network policy does not open', { jwksUri: 'https://login.example.com:8443/keys' }, /JwksPort: .*8443/],
+    ['an audience that is empty', { audience: ' ' }, /JwtAudience: /],
+  ])('fails with %s', (_, change, message) => {
+    const { service } = serviceFixture();
+    expect(() => service.acceptTokens({ issuer: 'https://login.example.com', audience: 'brain', scopes: ['brain/infer'], ...change })).toThrow(message);
+  });
+
+  test('fails with a gRPC namespace that cannot be one', () => {
+    expect(() => serviceFixture({ grpcNamespaces: ['*'] })).toThrow(/GrpcNamespace: .*got '\*'/);
+  });
+
   test('what others bind to is what the manifest holds', () => {
     const { service, objects } = serviceFixture();
-    expect(oneOfKind(objects(), 'Service')).toMatchObject({
+    expect(oneOfKind(objects(), 'Service', 'inference-service')).toMatchObject({
       metadata: { name: service.serviceName, namespace: service.namespace },
-      spec: { ports: [{ port: service.port, targetPort: service.port }] },
+      spec: { ports: [{ port: service.port, targetPort: service.port }, { port: service.grpcPort, targetPort: service.grpcPort }] },
     });
   });
 

@@ -39,7 +39,7 @@ describe('TritonRuntime', () => {
     expect(oneOfKind(triton().objects, 'PodDisruptionBudget').spec).toMatchObject({ maxUnavailable: 1 });
   });
 
-  test('only the inference service reaches it, at inference ports, and it reaches nothing', () => {
+  test('only the inference service reaches it, over gRPC, and it reaches nothing', () => {
     const policies = ofKind(triton().objects, 'NetworkPolicy').map((policy) => policy.spec);
     expect(policies).toEqual([
       { podSelector: {}, policyTypes: ['Ingress', 'Egress'] },
@@ -48,14 +48,29 @@ describe('TritonRuntime', () => {
         policyTypes: ['Ingress'],
         ingress: [{
           from: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'thalos-inference' } } }],
-          ports: [{ port: Port.TRITON_HTTP, protocol: 'TCP' }, { port: Port.TRITON_GRPC, protocol: 'TCP' }],
+          ports: [{ port: Port.TRITON_GRPC, protocol: 'TCP' }],
         }],
       },
     ]);
   });
 
+  test('the inference service may look up the pods of the pool, and nothing else in its namespace', () => {
+    const { objects } = triton();
+    const role = oneOfKind(objects, 'Role');
+    expect(role).toMatchObject({
+      metadata: { namespace: 'thalos-runtime' },
+      rules: [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list', 'watch'] }],
+    });
+    expect(oneOfKind(objects, 'RoleBinding')).toMatchObject({
+      metadata: { namespace: 'thalos-runtime' },
+      roleRef: { kind: 'Role', name: role.metadata.name },
+      subjects: [{ kind: 'ServiceAccount', name: 'inference-service', namespace: 'thalos-inference' }],
+    });
+    expect(ofKind(objects, 'ClusterRole')).toEqual([]);
+  });
+
   test('callers find its pods themselves: the service is headless', () => {
-    expect(oneOfKind(triton().objects, 'Service').spec).toMatchObject({ clusterIP: 'None', ports: [{ name: 'http', port: 8000 }, { name: 'grpc', port: 8001 }] });
+    expect(oneOfKind(triton().objects, 'Service').spec).toMatchObject({ clusterIP: 'None', ports: [{ name: 'grpc', port: 8001 }] });
   });
 
   test('the pod\'s user may write models and temporary files, and its shared memory counts as memory', () => {
@@ -90,6 +105,10 @@ describe('TritonRuntime', () => {
         '--model-repository=/models', '--model-control-mode=explicit', '--disable-auto-complete-config', '--strict-readiness=true',
         '--http-port=8000', '--grpc-port=8001', '--metrics-port=8002',
       ]));
+    });
+
+    test('takes the pings of a caller whose connection rests', () => {
+      expect(start().args).toEqual(expect.arrayContaining(['--grpc-keepalive-permit-without-calls=true', '--grpc-http2-min-recv-ping-interval-without-data=2500']));
     });
 
     test('management APIs of both protocols ask for a key that is new with each start and that the pod\'s user alone can read', () => {

@@ -5,7 +5,8 @@ import { EdgeStrategy, IBrainEdge } from '../../src/edge';
 import { BrainEnvironment } from '../../src/environment';
 import { EntityKey, Feature, FeatureGroup } from '../../src/features';
 import { ModelRuntime } from '../../src/model-runtime';
-import { DataPlane, FoundationPlane, ServingPlane, ServingPlaneProps } from '../../src/planes';
+import { TelemetrySink } from '../../src/observability';
+import { DataPlane, DataPlaneProps, FoundationPlane, ServingPlane, ServingPlaneProps } from '../../src/planes';
 import { Model } from '../../src/registry';
 import { Similarity, VectorIndex } from '../../src/vectors';
 import { DIGEST, manifestObjects, oneOfKind } from '../cluster/fixture';
@@ -17,12 +18,12 @@ const models = [Model.declare('price', { owner: 'pricing' })];
 const runtime = ModelRuntime.triton({ image: ContainerImage.fromRegistry('registry.example/triton', DIGEST) });
 
 /** A serving plane in a stack of its own, after those of the foundation and the data, as in `BrainStage`. */
-function servingPlane(props: Partial<ServingPlaneProps> = {}, environment = BrainEnvironment.dev()) {
+function servingPlane(props: Partial<ServingPlaneProps> = {}, environment = BrainEnvironment.dev(), dataProps: Partial<DataPlaneProps> = {}) {
   const app = new App();
   const [foundationStack, dataStack, stack] = ['Foundation', 'Data', 'Serving'].map((id) => new Stack(app, id, { env }));
   const declarations = { featureGroups: props.featureGroups ?? [], vectorIndexes: props.vectorIndexes ?? [] };
   const foundation = new FoundationPlane(foundationStack, 'Plane', { environment });
-  const data = new DataPlane(dataStack, 'Plane', { environment, foundation, name: 'brain', ...declarations });
+  const data = new DataPlane(dataStack, 'Plane', { environment, foundation, name: 'brain', ...declarations, ...dataProps });
   const plane = new ServingPlane(stack, 'Plane', { environment, foundation, data, name: 'brain', models: [], ...declarations, ...props });
   return { app, foundationStack, dataStack, stack, plane, foundation };
 }
@@ -34,7 +35,7 @@ describe('ServingPlane', () => {
     expect(plane.edge).toBeUndefined();
     const objects = manifestObjects(stack, 'inference-service');
     expect(Object.keys(oneOfKind(objects, 'ConfigMap', 'bindings').data)).toEqual(
-      ['ARTIFACT_BUCKET', 'REGION', 'ROLLOUT_APPLICATION', 'ROLLOUT_ENVIRONMENT', 'ROLLOUT_PROFILE'],
+      ['ARTIFACT_BUCKET', 'EMF_ENDPOINT', 'EMF_LOG_GROUP', 'OTLP_ENDPOINT', 'REGION', 'ROLLOUT_APPLICATION', 'ROLLOUT_ENVIRONMENT', 'ROLLOUT_PROFILE'],
     );
     expect(JSON.parse(oneOfKind(objects, 'ConfigMap', 'brain').data['brain.json'])).toMatchObject({ models: [], featureGroups: [], vectorIndexes: [] });
   });
@@ -46,6 +47,49 @@ describe('ServingPlane', () => {
     expect(JSON.parse(oneOfKind(objects, 'ConfigMap', 'brain').data['brain.json'])).toMatchObject({
       models: [{ name: 'price' }], featureGroups: [{ name: 'house' }], vectorIndexes: [{ name: 'listings' }],
     });
+  });
+
+  test('without a sink for telemetry there is no agent, and nothing leaves for one', () => {
+    const { stack } = servingPlane({ inference: { telemetry: { sink: TelemetrySink.none() } } });
+    Template.fromStack(stack).resourcePropertiesCountIs('AWS::EKS::Addon', { AddonName: 'amazon-cloudwatch-observability' }, 0);
+    const objects = manifestObjects(stack, 'inference-service');
+    expect(Object.keys(oneOfKind(objects, 'ConfigMap', 'bindings').data)).not.toEqual(expect.arrayContaining([expect.stringMatching(/^(EMF|OTLP)_/)]));
+  });
+
+  test('the tokens of the edge, or those of the service itself, travel to the service', () => {
+    const tokens = { issuer: 'https://login.example.com', audience: 'brain', scopes: ['brain/infer', 'brain/read'] };
+    const expected = {
+      JWT_ISSUER: 'https://login.example.com', JWT_AUDIENCE: 'brain', JWT_SCOPES: 'brain/infer brain/read', JWKS_URI: 'https://login.example.com/.well-known/jwks.json',
+    };
+    const edge = EdgeStrategy.apiGateway({ jwt: tokens });
+    for (const props of [{ edge }, { inference: { tokens } }, { edge, inference: { tokens } }]) {
+      const { data } = oneOfKind(manifestObjects(servingPlane(props).stack, 'inference-service'), 'ConfigMap', 'bindings');
+      expect(data).toMatchObject(expected);
+    }
+  });
+
+  test('fails when edge and service accept different tokens', () => {
+    const tokens = { issuer: 'https://login.example.com', audience: 'brain', scopes: ['brain/infer'] };
+    expect(() => servingPlane({ edge: EdgeStrategy.apiGateway({ jwt: tokens }), inference: { tokens: { ...tokens, audience: 'another' } } }))
+      .toThrow(/DuplicateBinding: binding JWT_AUDIENCE is 'another' already and cannot be 'brain' too/);
+  });
+
+  test.each([[undefined, 1], [0, 0]])('with a share of statistics of %p the service may put them beside the artifacts, by %d policies', (statistics, count) => {
+    const { app, dataStack } = servingPlane({ inference: { telemetry: { statistics } } });
+    app.synth();
+    const policies = Object.entries(Template.fromStack(dataStack).findResources('AWS::IAM::Policy')).filter(([id]) => /WriteStatisticsByInferenceService/.test(id));
+    expect(policies).toHaveLength(count);
+    for (const [, policy] of policies) {
+      expect(policy.Properties.PolicyDocument.Statement[0]).toMatchObject({ Action: 's3:PutObject', Resource: { 'Fn::Join': ['', [expect.anything(), '/statistics/*']] } });
+      expect(JSON.stringify(policy)).not.toContain('s3:GetObject');
+    }
+  });
+
+  test('captured payloads are written by the service, by a policy of the data plane', () => {
+    const { stack, dataStack } = servingPlane({ inference: { telemetry: { capture: 0.1 } } }, undefined, { capture: true });
+    expect(Object.keys(oneOfKind(manifestObjects(stack, 'inference-service'), 'ConfigMap', 'bindings').data)).toContain('CAPTURE_STREAM');
+    expect(JSON.parse(oneOfKind(manifestObjects(stack, 'inference-service'), 'ConfigMap', 'brain').data['brain.json']).telemetry.capture).toBe(0.1);
+    Template.fromStack(dataStack).resourceCountIs('AWS::KinesisFirehose::DeliveryStream', 1);
   });
 
   test('the service\'s pods get the role that the foundation made for them', () => {

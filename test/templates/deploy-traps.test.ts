@@ -9,9 +9,11 @@ import { CLUSTER_TRAPS } from './rules/cluster-traps';
 import { DATA_TRAPS } from './rules/data-traps';
 import { EDGE_TRAPS } from './rules/edge-traps';
 import { NETWORK_TRAPS } from './rules/network-traps';
+import { POD_TRAPS } from './rules/pod-traps';
+import { TELEMETRY_TRAPS } from './rules/telemetry-traps';
 import type { Traps } from './rules/trap';
 
-const TRAPS: Traps = { ...NETWORK_TRAPS, ...EDGE_TRAPS, ...CDK_TRAPS, ...CLUSTER_TRAPS, ...DATA_TRAPS };
+const TRAPS: Traps = { ...NETWORK_TRAPS, ...EDGE_TRAPS, ...CDK_TRAPS, ...CLUSTER_TRAPS, ...DATA_TRAPS, ...POD_TRAPS, ...TELEMETRY_TRAPS };
 
 afterAll(removeFolders);
 

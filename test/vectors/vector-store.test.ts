@@ -78,6 +78,8 @@ describe('VectorStore', () => {
         DedicatedMasterType: 'm7g.large.search',
       },
       EBSOptions: { EBSEnabled: true, VolumeType: 'gp3', VolumeSize: 100 },
+      // a body that names another index than the path would go around the permissions
+      AdvancedOptions: { 'rest.action.multi.allow_explicit_index': 'false' },
     });
   });
 
@@ -169,7 +171,7 @@ describe('VectorStore', () => {
             Effect: 'Allow',
             Principal: { AWS: stack.resolve(workload.role.roleArn) },
             Action: 'es:ESHttpPost',
-            Resource: [path('flats/_search'), path('streets/_search')],
+            Resource: [path('flats/_msearch'), path('streets/_msearch')],
           },
           {
             Effect: 'Allow',
@@ -200,7 +202,7 @@ describe('VectorStore', () => {
     Template.fromStack(stack).hasResourceProperties('AWS::IAM::Policy', {
       PolicyDocument: {
         Statement: [
-          { Effect: 'Allow', Action: 'es:ESHttpPost', Resource: [path('/flats/_search'), path('/streets/_search')] },
+          { Effect: 'Allow', Action: 'es:ESHttpPost', Resource: [path('/flats/_msearch'), path('/streets/_msearch')] },
           { Effect: 'Allow', Action: 'es:ESHttpGet', Resource: [path('/flats/_alias'), path('/streets/_alias')] },
         ],
       },
@@ -288,7 +290,7 @@ describe('VectorStore', () => {
     const template = Template.fromStack(stack);
     template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', { GroupId: 'sg-domain', SourceSecurityGroupId: 'sg-pods', FromPort: 443 });
     template.hasResourceProperties('AWS::IAM::Policy', {
-      PolicyDocument: { Statement: Match.arrayWith([Match.objectLike({ Resource: 'arn:aws:es:eu-west-1:111111111111:domain/mine/flats/_search' })]) },
+      PolicyDocument: { Statement: Match.arrayWith([Match.objectLike({ Resource: 'arn:aws:es:eu-west-1:111111111111:domain/mine/flats/_msearch' })]) },
     });
     expect(workload.bindings).toEqual({ [Binding.VECTOR_ENDPOINT]: 'https://mine.example' });
   });

@@ -64,6 +64,7 @@ const PHYSICAL_NAMES: { [type: string]: string } = {
 const REQUIRED_NAMES = [
   { type: 'AWS::Logs::LogGroup', name: /^aws-waf-logs-/, reason: 'WAF logs to no other name' },
   { type: 'AWS::Logs::LogGroup', name: /^\/aws\/eks\//, reason: 'EKS writes to /aws/eks/<cluster>/cluster, and would make the group itself without a key' },
+  { type: 'AWS::Logs::LogGroup', name: /^\/aws\/containerinsights\/.*AWS::StackId/, reason: 'Fluent Bit writes to /aws/containerinsights/<cluster>/…, and would make groups without a key' },
   { type: 'AWS::Logs::LogGroup', name: /^\/aws\/opensearch\//, reason: 'one resource policy covers the prefix: an account has ten' },
   { type: 'AWS::Logs::LogGroup', name: /^\/aws\/vendedlogs\//, reason: 'the prefix that log delivery admits without a policy of its own' },
 ];

@@ -1,6 +1,6 @@
 import { statements } from './iam';
 import { dependsOn, each, isAgnostic, refersTo, Traps } from './trap';
-import { Port, PUBLIC_ROUTES } from '../../../src/contract';
+import { INTERNAL_HEADER_PREFIX, Port, PUBLIC_ROUTES } from '../../../src/contract';
 import { finding, Json, manifestObjects, render, Templates } from '../../support/templates';
 
 /** A4: load balancer and edge. */
@@ -162,6 +162,22 @@ export const EDGE_TRAPS: Traps = {
       Bucket: { type: 'AWS::S3::Bucket', properties: {} },
       Balancer: { type: 'AWS::ElasticLoadBalancingV2::LoadBalancer', properties: { LoadBalancerAttributes: [{ Key: 'access_logs.s3.enabled', Value: 'true' }, { Key: 'access_logs.s3.bucket', Value: { Ref: 'Bucket' } }] } },
     },
+  },
+  'A4 methods hand the token on, so that the service can verify it again': {
+    rule: (templates) => each(templates, 'AWS::ApiGateway::Method', ({ properties }) => {
+      const mapped = properties.Integration?.RequestParameters?.['integration.request.header.Authorization'];
+      return mapped !== 'method.request.header.Authorization' && `maps Authorization to ${mapped}`;
+    }),
+    mistake: { Method: { type: 'AWS::ApiGateway::Method', properties: { Integration: { RequestParameters: { 'integration.request.header.Authorization': "'gone'" } } } } },
+  },
+  'A4 the firewall refuses headers of the brain\'s own prefix, and more headers than it reads': {
+    rule: (templates) => each(templates, 'AWS::WAFv2::WebACL', ({ properties }) => !(properties.Rules ?? []).some(({ Action: action, Statement: statement }: Json) => {
+      const match = statement?.ByteMatchStatement;
+      return action?.Block && match?.SearchString === INTERNAL_HEADER_PREFIX && match.PositionalConstraint === 'STARTS_WITH'
+        && match.FieldToMatch?.Headers?.MatchPattern?.All && match.FieldToMatch.Headers.MatchScope === 'KEY' && match.FieldToMatch.Headers.OversizeHandling === 'MATCH'
+        && (match.TextTransformations ?? []).some((transformation: Json) => transformation.Type === 'LOWERCASE');
+    }) && `admits headers that begin with ${INTERNAL_HEADER_PREFIX}`),
+    mistake: { Firewall: { type: 'AWS::WAFv2::WebACL', properties: { Rules: [] } } },
   },
   'A4 no certificate waits for a DNS record that nobody writes': {
     rule: (templates) => each(templates, 'AWS::CertificateManager::Certificate', ({ properties }) =>

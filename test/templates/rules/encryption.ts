@@ -77,6 +77,10 @@ export const ENCRYPTED: { [type: string]: Check } = {
     (properties) => (properties.EncryptionConfig ?? []).filter((entry: Json) => entry.Resources?.includes('secrets')), 'encryption of secrets',
     (entry) => entry.Provider?.KeyArn),
   'AWS::EKS::Nodegroup': (resource) => (resource.properties.LaunchTemplate ? undefined : 'has no launch template, so that its disks have no customer key'),
+  'AWS::KinesisFirehose::DeliveryStream': (resource, templates) => [
+    customerKeyIn((properties) => properties.DeliveryStreamEncryptionConfigurationInput?.KeyARN),
+    customerKeyIn((properties) => properties.ExtendedS3DestinationConfiguration?.EncryptionConfiguration?.KMSEncryptionConfig?.AWSKMSKeyARN),
+  ].map((check) => check(resource, templates)).find((problem) => problem !== undefined),
   // The key encrypts the environment; a function without one has nothing at rest but its code, which the asset bucket encrypts.
   'AWS::Lambda::Function': (resource, templates) => (resource.properties.Environment?.Variables
     ? customerKeyIn((properties) => properties.KmsKeyArn)(resource, templates) : undefined),
@@ -113,7 +117,7 @@ export const NOTHING_TO_ENCRYPT: ReadonlySet<string> = new Set([
   'AWS::IAM::InstanceProfile', 'AWS::IAM::ManagedPolicy', 'AWS::IAM::OIDCProvider', 'AWS::IAM::Policy', 'AWS::IAM::Role',
   'AWS::KMS::Alias', 'AWS::KMS::Key',
   'AWS::Lambda::LayerVersion', 'AWS::Lambda::Permission', 'AWS::Lambda::Version', 'AWS::Lambda::Alias',
-  'AWS::Logs::ResourcePolicy',
+  'AWS::Logs::LogStream', 'AWS::Logs::ResourcePolicy',
   'AWS::Route53::HostedZone', 'AWS::Route53::RecordSet',
   'AWS::S3::BucketPolicy',
   // A parameter of type String; CloudFormation makes no SecureString.

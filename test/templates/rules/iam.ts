@@ -64,6 +64,9 @@ export const ACTION_PREFIXES: readonly Allowed[] = [
 /** Statements whose resource is `*`. Everything else names its resources. */
 export const ANY_RESOURCE: readonly (Allowed & { readonly actions: RegExp })[] = [
   {
+    pattern: /^\*$/, actions: /^xray:Put(TraceSegments|TelemetryRecords)$/, where: /Telemetry/, reason: 'the calls take no resource (service authorization reference, AWS X-Ray)',
+  },
+  {
     pattern: /^\*$/, actions: /^ecr:GetAuthorizationToken$/, where: /./, reason: 'the call takes no resource (service authorization reference, Amazon ECR)',
   },
   {

@@ -1,6 +1,6 @@
 import { Duration } from 'aws-cdk-lib';
 
-/** Whose tokens the edge accepts. All of issuer, audience and scopes are checked, for every request. */
+/** Whose tokens the brain accepts, at its edge and at the inference service behind it. All of issuer, audience and scopes are checked, for every request. */
 export interface JwtAuthorization {
   /** The token's `iss`, letter by letter: an https URL, e.g. `https://login.example.com/brain`. */
   readonly issuer: string;

@@ -1,0 +1,3 @@
+export * from './cloudwatch-agent';
+export * from './payload-capture';
+export * from './telemetry-sink';
