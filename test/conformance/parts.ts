@@ -1,3 +1,5 @@
+import { newestJava } from './java';
+
 /** What a real server needs of a machine, and how its tests are run. Each part installs its server by itself. */
 export interface Part {
   /** What it proves. */
@@ -26,9 +28,17 @@ export interface Tool {
 
 export const NODE: Tool = { command: 'node', version: ['--version'], least: 20, remedy: 'install Node 20 or newer' };
 export const JAVA: Tool = { command: 'java', version: ['-version'], least: 17, remedy: 'install a JDK 17 or newer (apt-get install openjdk-17-jre-headless)' };
+/** Not the one on the PATH, which may be older. */
+export const NEWEST_JAVA: Tool = {
+  command: newestJava(), version: ['-version'], least: 21, remedy: 'install a JDK 21 or newer under /usr/lib/jvm, or set JAVA_HOME to one (e.g. Temurin: apt-get install temurin-25-jdk)',
+};
 export const MAVEN: Tool = { command: 'mvn', version: ['--version'], least: 3, remedy: 'install Maven 3.8 or newer (apt-get install maven)' };
 export const PYTHON: Tool = { command: 'python3', version: ['--version'], least: 3, remedy: 'install Python 3.10 or newer with venv' };
 export const GO: Tool = { command: 'go', version: ['version'], least: 1, remedy: 'install Go 1.22 or newer' };
+/** Its version, as seen from a mount namespace: which needs the right to make one. */
+export const UNSHARE: Tool = {
+  command: 'unshare', version: ['--mount', 'unshare', '--version'], least: 2, remedy: 'install util-linux 2.38 or newer, and run as root with CAP_SYS_ADMIN',
+};
 
 /** The parts by name. */
 export const PARTS: { readonly [name: string]: Part } = {
@@ -38,19 +48,34 @@ export const PARTS: { readonly [name: string]: Part } = {
     tests: ['oip/stock-client.test.ts'],
   },
   features: {
-    proves: 'conditional writes, batch reads and races of the online store, on DynamoDB Local',
+    proves: 'conditional writes, batch reads, races and faults of the online store, on DynamoDB Local',
     needs: { tools: [NODE, JAVA, MAVEN], memoryGiB: 1, diskGiB: 1 },
-    tests: ['features/online-store.test.ts'],
+    tests: ['features/online-store.test.ts', 'features/faults.test.ts', 'features/service-faults.test.ts'],
+  },
+  vectors: {
+    proves: 'k-NN scores, filters, generations behind an alias and faults of the network, on OpenSearch (lucene engine)',
+    needs: { tools: [NODE, NEWEST_JAVA, MAVEN], memoryGiB: 2, diskGiB: 1 },
+    tests: ['vectors/vector-search.test.ts'],
+  },
+  console: {
+    proves: 'the web console of the embedded brain, in a real browser (Debian\'s Chromium, which it installs where it may)',
+    needs: { tools: [NODE], memoryGiB: 2, diskGiB: 1 },
+    tests: ['console/console.test.ts'],
   },
   triton: {
-    proves: 'the start script of our Triton pods and the runtime adapter, on the real server (CPU, Python backend)',
+    proves: 'the start script of our Triton pods and the runtime adapter, pool, mutual TLS and faults, on the real server (CPU, Python backend)',
     needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 3 },
-    tests: ['triton/triton-runtime.test.ts'],
+    tests: ['triton/triton-runtime.test.ts', 'triton/pool.test.ts', 'triton/mutual-tls.test.ts', 'triton/faults.test.ts',
+      'triton/service-faults.test.ts'],
+  },
+  image: {
+    proves: 'the image of the inference service: built with buildah, run as a user without rights on a read-only root',
+    needs: { tools: [NODE, UNSHARE], memoryGiB: 1, diskGiB: 2 },
+    tests: ['image/image.test.ts'],
   },
 };
 
 /** Servers that the design wants to meet, and what each will need: what `doctor` looks for. */
 export const PLANNED: { readonly [name: string]: Omit<Part, 'tests'> } = {
-  vectors: { proves: 'index mappings, k-NN scores and roles, on OpenSearch', needs: { tools: [NODE, JAVA], memoryGiB: 3, diskGiB: 3 } },
   k8s: { proves: 'manifests on a real API server and scheduler with three simulated zones', needs: { tools: [NODE, GO], memoryGiB: 2, diskGiB: 2 } },
 };

@@ -25,7 +25,7 @@ function runParts(names: readonly string[]): void {
   for (const name of names) {
     const missing = lacks(PARTS[name].needs, machine);
     if (missing.length > 0) throw new Error(`${name} cannot run here: ${missing.join('; ')}`);
-    const { status } = spawnSync(process.execPath, [require.resolve('jest/bin/jest'), '--ci', '--testPathIgnorePatterns', '/node_modules/', '--runTestsByPath',
+    const { status } = spawnSync(process.execPath, [require.resolve('jest/bin/jest'), '--ci', '--runInBand', '--testPathIgnorePatterns', '/node_modules/', '--runTestsByPath',
       ...PARTS[name].tests.map((file) => join('test', 'conformance', file))], { cwd: ROOT, stdio: 'inherit' });
     if (status !== 0) throw new Error(`${name} failed`);
   }

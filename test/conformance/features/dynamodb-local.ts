@@ -2,11 +2,22 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DynamoDBClient, ListTablesCommand } from '@aws-sdk/client-dynamodb';
+import { CreateTableCommand, DynamoDBClient, ListTablesCommand } from '@aws-sdk/client-dynamodb';
+import { OnlineItem } from '../../../src/contract';
 import { cached } from '../cache';
 import { freePort } from '../free-port';
 
 const POM = join(__dirname, 'pom.xml');
+
+/** An empty table of online features. */
+export async function createTable(client: DynamoDBClient, name: string): Promise<void> {
+  await client.send(new CreateTableCommand({
+    TableName: name,
+    BillingMode: 'PAY_PER_REQUEST',
+    KeySchema: [{ AttributeName: OnlineItem.PK, KeyType: 'HASH' }],
+    AttributeDefinitions: [{ AttributeName: OnlineItem.PK, AttributeType: 'S' }],
+  }));
+}
 
 /** DynamoDB Local in memory, on a free port of the loopback address. */
 export class DynamoDbLocal {
@@ -24,12 +35,17 @@ export class DynamoDbLocal {
     return local;
   }
 
-  private constructor(private readonly server: ChildProcess, private readonly port: number) {}
+  private constructor(private readonly server: ChildProcess, readonly port: number) {}
 
   client(): DynamoDBClient {
     return new DynamoDBClient({
       endpoint: `http://127.0.0.1:${this.port}`, region: 'us-east-1', credentials: { accessKeyId: 'local', secretAccessKey: 'local' }, maxAttempts: 10,
     });
+  }
+
+  /** For clients other than the SDK's. */
+  endpoint(port = this.port) {
+    return { endpoint: `http://127.0.0.1:${port}`, region: 'us-east-1', credentials: async () => ({ accessKeyId: 'local', secretAccessKey: 'local' }) };
   }
 
   async stop(): Promise<void> {

@@ -5,7 +5,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { assert, asyncProperty, integer, record, shuffledSubarray, array as arrayOf, constantFrom } from 'fast-check';
 import { DynamoDbLocal } from './dynamodb-local';
-import { DynamoDbOnlineStore } from '../../../runtime/adapters/aws/dynamodb-online-store';
+import { DynamoDbOnlineStore, lightReader } from '../../../runtime/adapters/aws/dynamodb-online-store';
 import type { FeatureWrite } from '../../../runtime/core/ports';
 import type { FeatureGroupSchema } from '../../../src/contract';
 import { BrainEnvironment } from '../../../src/environment';
@@ -33,7 +33,7 @@ beforeAll(async () => {
 afterAll(() => server?.stop());
 
 /** An empty table with the key schema of the synthesized one. */
-async function open(): Promise<DynamoDbOnlineStore> {
+async function open(light = true): Promise<DynamoDbOnlineStore> {
   const stack = new Stack(new App(), 'Stack', { env: { region: 'us-east-1' } });
   const group = FeatureGroup.define('account', { owner: 'risk', entityKeys: [EntityKey.string('account')], features: [Feature.int64('balance')] });
   new FeatureStore(stack, 'Features', { environment: BrainEnvironment.dev(), encryptionKey: new Key(stack, 'Key'), groups: [group] });
@@ -43,11 +43,12 @@ async function open(): Promise<DynamoDbOnlineStore> {
   await client.send(new CreateTableCommand({
     TableName: table, KeySchema: Properties.KeySchema, AttributeDefinitions: Properties.AttributeDefinitions, BillingMode: 'PAY_PER_REQUEST',
   } as CreateTableCommandInput));
-  return new DynamoDbOnlineStore({ client, table });
+  return new DynamoDbOnlineStore({ client, table, reader: light ? lightReader({ ...server.endpoint(), table }) : undefined });
 }
 
 describe('the online store in DynamoDB Local', () => {
-  onlineStoreContract(open);
+  describe('read by the light client', () => onlineStoreContract(() => open()));
+  describe('read by the SDK', () => onlineStoreContract(() => open(false)));
 
   test('64 writers with shuffled and repeated events leave what the ordered stream leaves', async () => {
     const event = record({ entity: constantFrom('a', 'b', 'c'), at: integer({ min: 0, max: 20 }), lag: integer({ min: 0, max: 2 }), balance: integer({ min: -5, max: 5 }) });

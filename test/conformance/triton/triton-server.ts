@@ -1,22 +1,37 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import type { Pair } from '../../support/certificates';
 import { freePort } from '../free-port';
 import { pythonWith } from '../python';
 
 const MODELS = join(__dirname, 'models');
+const SHARED_MEMORY = '/dev/shm';
 
 /** What a Python says about itself: where its packages and its shared library are, and which version it is. */
 const ABOUT = 'import sys, sysconfig; print(sysconfig.get_paths()["purelib"], sysconfig.get_config_var("LIBDIR"), "%d.%d" % sys.version_info[:2], sep="\\n")';
+
+export interface Ports {
+  readonly http: number;
+  readonly grpc: number;
+  readonly metrics: number;
+}
+
+export interface TritonOptions {
+  /** Of a server that was there before and comes back. @default - free ones */
+  readonly ports?: Ports;
+  /** What it shows to its clients on gRPC, and whose certificates it takes from them. @default - plain text */
+  readonly tls?: Pair & { readonly ca: string };
+}
 
 /**
  * The Triton that the wheel of `nvidia-pytriton` carries, on the CPU with its Python backend, started by the very script of our pods.
  * Only what belongs to this machine is changed in it: paths, ports, and the address, which is the loopback one.
  */
 export class TritonServer {
-  static async start(script: string): Promise<TritonServer> {
+  static async start(script: string, options: TritonOptions = {}): Promise<TritonServer> {
     const python = pythonWith(join(__dirname, 'requirements.txt'));
     const [packages, library, version] = execFileSync(python, ['-c', ABOUT], { encoding: 'utf8' }).trim().split('\n');
     const triton = join(packages, 'pytriton', 'tritonserver');
@@ -27,14 +42,16 @@ export class TritonServer {
     for (const file of ['backends/python/libtriton_python.so', 'backends/python/triton_python_backend_utils.py', `python_backend_stubs/${version}/triton_python_backend_stub`]) {
       symlinkSync(join(triton, file), join(backend, file.split('/').at(-1)!));
     }
-    const [http, grpc, metrics] = [await freePort(), await freePort(), await freePort()];
+    const ports = options.ports ?? { http: await freePort(), grpc: await freePort(), metrics: await freePort() };
     const here = script
       .replaceAll('/run/thalos', join(folder, 'run'))
-      .replace('--model-repository=/models', `--model-repository=${MODELS} --backend-directory=${join(folder, 'backends')} --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1`)
-      .replace(/--http-port=\d+/, `--http-port=${http}`)
-      .replace(/--grpc-port=\d+/, `--grpc-port=${grpc}`)
-      .replace(/--metrics-port=\d+/, `--metrics-port=${metrics}`);
+      .replace('--model-repository=/models', `--model-repository=${MODELS} --backend-directory=${join(folder, 'backends')} --backend-config=python,shm-region-prefix-name=${basename(folder)} --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 ${mutualTls(folder, options.tls)}`)
+      .replace(/--http-port=\d+/, `--http-port=${ports.http}`)
+      .replace(/--grpc-port=\d+/, `--grpc-port=${ports.grpc}`)
+      .replace(/--metrics-port=\d+/, `--metrics-port=${ports.metrics}`);
     const server = spawn('/bin/sh', ['-ec', here], {
+      // its own process group, with the processes of its models
+      detached: true,
       stdio: ['ignore', 'ignore', 'pipe'],
       env: {
         ...process.env,
@@ -43,15 +60,35 @@ export class TritonServer {
         LD_LIBRARY_PATH: library,
       },
     });
-    const started = new TritonServer(server, `http://127.0.0.1:${http}`, folder);
+    const started = new TritonServer(server, ports, folder);
     await started.listens();
     return started;
   }
 
   private log = '';
 
-  private constructor(private readonly server: ChildProcess, readonly url: string, private readonly folder: string) {
+  private constructor(private readonly server: ChildProcess, readonly ports: Ports, private readonly folder: string) {
     server.stderr!.on('data', (piece: Buffer) => { this.log += piece.toString(); });
+  }
+
+  /** Base URL of its REST API. */
+  get url(): string {
+    return `http://127.0.0.1:${this.ports.http}`;
+  }
+
+  /** `host:port` of its gRPC API. */
+  get address(): string {
+    return `127.0.0.1:${this.ports.grpc}`;
+  }
+
+  /** Inference requests that arrived at a model and ended, well or not, since the server started. */
+  async requests(model: string): Promise<number> {
+    const metrics = await (await fetch(`http://127.0.0.1:${this.ports.metrics}/metrics`)).text();
+    let sum = 0;
+    for (const [, labels, value] of metrics.matchAll(/^nv_inference_request_(?:success|failure)\{([^}]*)\} (\S+)$/gm)) {
+      if (labels.includes(`model="${model}"`)) sum += Number(value);
+    }
+    return sum;
   }
 
   /** The key that the start script made for the management endpoints. */
@@ -65,10 +102,25 @@ export class TritonServer {
     return (await fetch(`${this.url}/v2/repository/models/${model}/${action}`, { method: 'POST', headers })).status;
   }
 
-  async stop(): Promise<void> {
-    const ended = once(this.server, 'exit');
-    this.server.kill('SIGTERM');
-    await ended;
+  /** SIGTERM: requests that it has are answered. */
+  stop(): Promise<void> {
+    return this.end('SIGTERM');
+  }
+
+  /** SIGKILL: requests that it has are lost. */
+  kill(): Promise<void> {
+    return this.end('SIGKILL');
+  }
+
+  private async end(signal: NodeJS.Signals): Promise<void> {
+    if (this.server.exitCode === null && this.server.signalCode === null) {
+      const ended = once(this.server, 'exit');
+      if (signal === 'SIGKILL') process.kill(-this.server.pid!, signal);
+      else this.server.kill(signal);
+      await ended;
+    }
+    // what a killed server leaves behind
+    for (const file of readdirSync(SHARED_MEMORY)) if (file.startsWith(basename(this.folder))) rmSync(join(SHARED_MEMORY, file), { force: true });
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -85,4 +137,10 @@ export class TritonServer {
     await Promise.race([up, ended]);
     ended.catch(() => undefined);
   }
+}
+
+function mutualTls(folder: string, tls: TritonOptions['tls']): string {
+  if (!tls) return '';
+  for (const file of ['cert', 'key', 'ca'] as const) writeFileSync(join(folder, file), tls[file]);
+  return `--grpc-use-ssl=true --grpc-use-ssl-mutual=true --grpc-server-cert=${folder}/cert --grpc-server-key=${folder}/key --grpc-root-cert=${folder}/ca`;
 }
