@@ -71,7 +71,7 @@ def over_grpc():
         "infer": infer(),
         "version": infer(model_version="1"),
         "stream": stream(),
-        "deadline": refusal(lambda: infer(client_timeout=0.0001)),
+        "deadline": refusal(lambda: infer(client_timeout=0.000001)),
         "unknownModel": refusal(lambda: infer(name="nobody")),
         "unknownVersion": refusal(lambda: infer(model_version="7")),
         "missingInput": refusal(lambda: infer(inputs=list(tensors())[1:])),
