@@ -2,6 +2,7 @@
 import type { IncomingMessage, OutgoingHttpHeader, ServerResponse } from 'node:http';
 import { limitSlowReader, writable } from './http-server';
 import type { IncomingCall } from './operations';
+import { bodyIsRead } from './request-body';
 import { requestIdOf } from './request-id';
 import { Header } from '../../src/contract';
 import type { BrainError } from '../core/errors';
@@ -15,8 +16,6 @@ export class Exchange implements IncomingCall {
   readonly protocol = 'rest';
   readonly requestId: string;
   readonly timeoutMs = undefined;
-  /** The whole body was read: node itself says so only when it has also told everybody of the end. */
-  bodyRead = false;
   private goneListener: (() => void) | undefined = undefined;
 
   constructor(readonly request: IncomingMessage, readonly response: ServerResponse, private readonly isDraining: () => boolean) {
@@ -112,7 +111,7 @@ export class Exchange implements IncomingCall {
     if (length !== undefined) headers.push('content-length', String(length));
     for (const name in more) headers.push(name, more[name]);
     // a connection that is kept after its last answer would hold the drain up; so would one whose body nobody reads
-    if (this.isDraining() || (!this.bodyRead && bodyIsComing(this.request))) headers.push('connection', 'close');
+    if (this.isDraining() || (!bodyIsRead(this.request) && bodyIsComing(this.request))) headers.push('connection', 'close');
     response.writeHead(status, headers);
     return true;
   }

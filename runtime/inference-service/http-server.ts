@@ -35,7 +35,6 @@ export class HttpServer {
   private readonly wires = new Set<Socket>();
   /** Connections that HTTP is spoken over. */
   private readonly sockets = new Set<AnsweringSocket>();
-  private draining = false;
 
   constructor(handler: RequestListener, tls?: TlsMaterial) {
     const options = {
@@ -75,21 +74,11 @@ export class HttpServer {
     if (this.secure) (this.server as SecureServer).setSecureContext(secureOptions(tls));
   }
 
-  /** From now on every answer closes its connection. */
-  drain(): void {
-    this.draining = true;
-  }
-
-  get isDraining(): boolean {
-    return this.draining;
-  }
-
   /**
    * Takes no new connection, and resolves when what is under way is answered. What still is under way after `graceMs` is cut off: node looks
    * at no connection's time limits any more once its server closes.
    */
   async close(graceMs: number): Promise<void> {
-    this.drain();
     const closed = new Promise<void>((resolve) => {
       this.server.close(() => resolve());
     });
@@ -140,6 +129,7 @@ export function writable(response: ServerResponse): Promise<boolean> {
   });
 }
 
-function secureOptions({ cert, key, ca }: TlsMaterial): SecureOptions {
+/** What node's TLS and HTTP/2 servers take for the material. */
+export function secureOptions({ cert, key, ca }: TlsMaterial): SecureOptions {
   return { cert, key, minVersion: 'TLSv1.2', ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }) };
 }

@@ -38,6 +38,11 @@ export function takeBody(request: IncomingMessage, most: number, incoming: Incom
   request.on('error', onError);
 }
 
+/** Whether the whole body was read: node itself says so only when it has also told everybody of the end. */
+export function bodyIsRead(request: IncomingMessage): boolean {
+  return (request as ReadRequest)[READER]?.isWhole ?? false;
+}
+
 /** As `takeBody`. */
 export function readBody(request: IncomingMessage, most: number, incoming = UNCOUNTED): Promise<Buffer> {
   return new Promise((onBody, onBodyError) => takeBody(request, most, incoming, { onBody, onBodyError }));
@@ -51,6 +56,8 @@ class BodyReader {
   /** Of a body that comes in pieces: what counts against all that is being received. */
   private held = 0;
   private over = false;
+  /** The taker has the whole body. */
+  isWhole = false;
 
   /**
    * @param declared what `content-length` says; NaN: nothing
@@ -86,6 +93,7 @@ class BodyReader {
   end(): void {
     if (this.over) return;
     const { whole, rest, first, size } = this;
+    this.isWhole = true;
     this.leave();
     this.taker.onBody(whole?.subarray(0, size) ?? (rest ? Buffer.concat(rest, size) : first ?? Buffer.alloc(0)));
   }

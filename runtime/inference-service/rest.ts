@@ -138,7 +138,6 @@ class Inference implements BodyTaker {
 
   onBody(body: Buffer): void {
     const { operations, exchange, match: { model, version } } = this;
-    exchange.bodyRead = true;
     let request: InferOperation;
     try {
       const receivedAt = operations.now();

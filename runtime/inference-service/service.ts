@@ -1,5 +1,5 @@
 /** The inference service: the Open Inference Protocol v2, on whatever adapters it is given. */
-import { HttpServer, type ListenOptions, type TlsMaterial, urlHost } from './http-server';
+import { HttpServer, type ListenOptions, secureOptions, type TlsMaterial, urlHost } from './http-server';
 import { IncomingBytes } from './incoming-bytes';
 import { InferenceOperations } from './inference-operations';
 import { probeHandler, type RequestHook, restHandler, withHook } from './rest';
@@ -69,10 +69,6 @@ export interface Service {
   close(): Promise<void>;
 }
 
-function withClientCertificates({ cert, key, ca }: TlsMaterial) {
-  return ca === undefined ? { cert, key } : { cert, key, ca, requestCert: true, rejectUnauthorized: true };
-}
-
 export function createService(options: ServiceOptions): Service {
   const { configuration, logger, authenticator = NO_AUTHENTICATION, telemetry = NO_TELEMETRY, clock = SYSTEM_CLOCK } = options;
   const { requestTimeoutMs, maxBodyBytes } = configuration.limits;
@@ -101,7 +97,7 @@ export function createService(options: ServiceOptions): Service {
   // a load balancer has no certificate to show: callers of REST are known by their tokens alone
   const answer = restHandler({ operations, logger, maxBodyBytes, incoming, isDraining });
   const rest = new HttpServer(options.extra ? withHook(options.extra, answer) : answer, tls && { cert: tls.cert, key: tls.key });
-  const grpc = new GrpcServer({ operations, maxBodyBytes, incoming, logger, now: () => telemetry.now(), tls: tls && withClientCertificates(tls) });
+  const grpc = new GrpcServer({ operations, maxBodyBytes, incoming, logger, now: () => telemetry.now(), tls: tls && secureOptions(tls) });
   const probes = new HttpServer(probeHandler({ operations, logger, isDraining }));
 
   return {
@@ -117,7 +113,7 @@ export function createService(options: ServiceOptions): Service {
     isReady: () => operations.isReady(),
     renew: (renewed) => {
       rest.renew({ cert: renewed.cert, key: renewed.key });
-      if (tls) grpc.setSecureContext(withClientCertificates(renewed));
+      if (tls) grpc.setSecureContext(secureOptions(renewed));
     },
     drain: () => {
       draining = true;

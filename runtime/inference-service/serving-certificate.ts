@@ -1,6 +1,7 @@
 /** The certificate of the service's ports, and the authorities of those who may call its gRPC port. */
 import { join } from 'node:path';
 import { generate } from 'selfsigned';
+import type { TlsMaterial } from './http-server';
 import { readIfThere, under } from './mounted-files';
 import { Paths } from '../../src/contract';
 import { BrainError } from '../core/errors';
@@ -15,18 +16,11 @@ const FOLLOW_MS = 60_000;
 /** Longer than any pod lives. */
 const EPHEMERAL_YEARS = 10;
 
-export interface ServingCertificate {
-  readonly cert: string;
-  readonly key: string;
-  /** Present: callers of the gRPC port must show a certificate of these authorities. A load balancer in front of REST has none to show. */
-  readonly ca?: string;
-}
-
 /**
  * The mounted certificate, where there is one; else an ephemeral self-signed one, made now and kept in memory. The load balancer
  * encrypts to its targets without verifying them (Elastic Load Balancing user guide, "Target groups for your Application Load Balancers").
  */
-export async function servingCertificate(root: string, now: Date): Promise<ServingCertificate & { readonly mounted: boolean }> {
+export async function servingCertificate(root: string, now: Date): Promise<TlsMaterial & { readonly mounted: boolean }> {
   const mounted = readMounted(root);
   if (mounted) return { ...mounted, mounted: true };
   const until = new Date(now);
@@ -39,7 +33,7 @@ export async function servingCertificate(root: string, now: Date): Promise<Servi
 
 /** Calls back when the mounted certificate is another than `current`, each time; the result stops it. */
 export function followCertificate(
-  root: string, current: ServingCertificate, logger: Logger, renew: (certificate: ServingCertificate) => void, everyMs = FOLLOW_MS,
+  root: string, current: TlsMaterial, logger: Logger, renew: (certificate: TlsMaterial) => void, everyMs = FOLLOW_MS,
 ): () => void {
   let { cert, key, ca } = current;
   const timer = setInterval(() => {
@@ -56,7 +50,7 @@ export function followCertificate(
   return () => clearInterval(timer);
 }
 
-function readMounted(root: string): ServingCertificate | undefined {
+function readMounted(root: string): TlsMaterial | undefined {
   const folder = under(root, Paths.SERVING_CERTIFICATES);
   const [cert, key, ca] = [CERTIFICATE, KEY, AUTHORITIES].map((file) => readIfThere(join(folder, file)));
   if (cert === undefined && key === undefined) return undefined;

@@ -5,7 +5,8 @@ import { BrainError } from '../../core/errors';
 import { readOutputs, writeJsonInputs } from '../../core/oip-client';
 import type { CallContext, ModelRef, ModelRuntime } from '../../core/ports';
 import { NOT_PROCESSED } from '../../core/resilience/dependency-guard';
-import { fromJson, type Tensor } from '../../core/tensors';
+import { ownWarmUps, zeroInputs } from '../../core/sample-inputs';
+import type { Tensor } from '../../core/tensors';
 
 const UNAVAILABLE = 'RUNTIME_UNAVAILABLE';
 /** Refusals of SageMaker itself, before a container saw the request (API reference, InvokeEndpoint, "Errors"; "Common Error Types"). */
@@ -73,12 +74,5 @@ export class SageMakerRuntime implements ModelRuntime {
 }
 
 function probeOf({ manifest }: ModelRef): Tensor[] {
-  const own = new Set(manifest.inputs.map(({ name }) => name));
-  const warmUp = manifest.warmUp?.find(({ inputs }) => inputs.length === own.size && inputs.every(({ name }) => own.has(name)));
-  if (warmUp) return warmUp.inputs.map(({ name, datatype, shape, data }) => fromJson(name, datatype, shape, data));
-  return manifest.inputs.map(({ name, datatype, shape }) => {
-    const concrete = shape.map((dimension) => (dimension === -1 ? 1 : dimension));
-    const zero = datatype === 'BYTES' ? '' : datatype === 'BOOL' ? false : 0;
-    return fromJson(name, datatype, concrete, new Array(concrete.reduce((count, dimension) => count * dimension, 1)).fill(zero));
-  });
+  return ownWarmUps(manifest)[0] ?? zeroInputs(manifest, 1);
 }

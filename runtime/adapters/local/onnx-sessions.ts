@@ -11,7 +11,8 @@ import { ONNX_TYPES, requireSupported } from './onnx-types';
 import type { ModelManifest, OipDatatype, TensorSchema } from '../../../src/contract';
 import { requireDigest } from '../../core/digest';
 import { refuse } from '../../core/errors';
-import { elementCount, fromJson, shapeFits, type Tensor, type TensorData, texts } from '../../core/tensors';
+import { ownWarmUps, zeroInputs } from '../../core/sample-inputs';
+import { shapeFits, type Tensor, type TensorData, texts } from '../../core/tensors';
 
 interface LoadedModel {
   readonly manifest: ModelManifest;
@@ -86,10 +87,6 @@ export class OnnxSessions {
     return this.onnxRuntime().kind;
   }
 
-  has(model: string): boolean {
-    return this.loaded.has(model);
-  }
-
   run(model: string, inputs: readonly Tensor[]): Promise<Tensor[]> {
     return this.runOn(this.loaded.get(model) ?? refuse('MODEL_NOT_READY', `${model} is not loaded`), inputs);
   }
@@ -112,7 +109,7 @@ export class OnnxSessions {
   }
 
   private async fastest(model: LoadedModel, rows: number): Promise<number> {
-    const inputs = zerosOf(model.manifest, rows);
+    const inputs = zeroInputs(model.manifest, rows);
     let fastest = Infinity;
     for (let run = 0; run < TIMED_RUNS; run++) {
       const startedAt = performance.now();
@@ -141,13 +138,8 @@ export class OnnxSessions {
     return refuse('RUNTIME_UNAVAILABLE', `ONNX Runtime does not load on ${process.platform}-${process.arch}: ${failures.join('; ')}`);
   }
 
-  /** Runs those warm-up requests that are written as the model's own inputs; the others need features and neighbours. */
   private async warm(model: LoadedModel): Promise<void> {
-    const { manifest } = model;
-    for (const { inputs } of manifest.warmUp ?? []) {
-      const own = inputs.length === manifest.inputs.length && manifest.inputs.every(({ name }) => inputs.some((input) => input.name === name));
-      if (own) await this.runOn(model, inputs.map(({ name, datatype, shape, data }) => fromJson(name, datatype, shape, data)));
-    }
+    for (const inputs of ownWarmUps(model.manifest)) await this.runOn(model, inputs);
   }
 
   private async runOn({ manifest, session, outputNames }: LoadedModel, inputs: readonly Tensor[]): Promise<Tensor[]> {
@@ -190,12 +182,4 @@ function shapesAgree(role: 'input' | 'output', declared: readonly number[], actu
   return actual.length === declared.length && actual.every((size, axis) => (
     typeof size !== 'number' || size < 0 || size === declared[axis] || (role === 'output' && declared[axis] === -1)
   ));
-}
-
-function zerosOf({ inputs }: ModelManifest, rows: number): Tensor[] {
-  return inputs.map(({ name, datatype, shape }) => {
-    const concrete = shape.map((dimension, axis) => (dimension === -1 ? (axis === 0 ? rows : 1) : dimension));
-    const zero = datatype === 'BYTES' ? '' : datatype === 'BOOL' ? false : 0;
-    return fromJson(name, datatype, concrete, new Array(elementCount(concrete)).fill(zero));
-  });
 }

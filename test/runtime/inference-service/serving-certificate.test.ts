@@ -2,8 +2,9 @@ import { X509Certificate } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TlsMaterial } from '../../../runtime/inference-service/http-server';
 import { readBindings } from '../../../runtime/inference-service/mounted-files';
-import { followCertificate, servingCertificate, type ServingCertificate } from '../../../runtime/inference-service/serving-certificate';
+import { followCertificate, servingCertificate } from '../../../runtime/inference-service/serving-certificate';
 import { SILENT } from '../core/brain.fixture';
 
 const NOW = new Date('2026-01-01T00:00:00Z');
@@ -34,7 +35,7 @@ test('a renewal of the mounted certificate is taken up', async () => {
   const first = await servingCertificate(root, NOW);
   expect(first).toEqual({ cert: 'first', key: 'key', mounted: true });
   let unfollow = () => undefined as void;
-  const renewed = new Promise<ServingCertificate>((resolve) => {
+  const renewed = new Promise<TlsMaterial>((resolve) => {
     unfollow = followCertificate(root, first, SILENT, resolve, 5);
   });
   mount('second one', 'key 2');
