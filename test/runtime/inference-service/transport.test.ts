@@ -132,6 +132,12 @@ describe('the transport', () => {
     expect(headers.connection).toBe('keep-alive');
   });
 
+  test('a connection is kept after a body that is answered with its last byte', async () => {
+    const { status, headers } = await call(base, { ...INFER, payload: 'NONSENSE', headers: { ...INFER.headers, 'content-length': '8', 'connection': 'keep-alive' } });
+    expect(status).toBe(400);
+    expect(headers.connection).toBe('keep-alive');
+  });
+
   test('a connection whose body nobody reads is not kept', async () => {
     expect(await raw('GET /v2/health/live HTTP/1.1\r\nhost: x\r\ncontent-length: 25\r\n\r\nGET /v2 HTTP/1.1\r\nhost: x')).toMatch(/connection: close\r\n/);
   });
