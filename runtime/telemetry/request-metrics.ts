@@ -2,7 +2,8 @@
 import { bindCode, type CodeCounters } from './code-counters';
 import type { Histogram } from './histogram';
 import { type Counter, OTHER, type Registry } from './registry';
-import { type Pool, poolOf } from './scaling';
+import { poolOf } from './scaling';
+import type { RuntimePool } from '../../src/contract';
 import { type Arm, type Stage, STAGES } from '../core/telemetry';
 
 /** Labels of a request that was refused before a version was chosen for it. */
@@ -11,7 +12,7 @@ export const NOBODY = 'none';
 export class VersionMetrics {
   readonly codes: CodeCounters;
   readonly duration: Histogram;
-  readonly pool: Pool;
+  readonly pool: RuntimePool;
   private readonly stages: (Histogram | undefined)[] = STAGES.map(() => undefined);
   private ages: Histogram | undefined;
 

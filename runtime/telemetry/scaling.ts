@@ -1,12 +1,10 @@
 /** What autoscaling reads: numbers over the last seconds, per pool of the runtime and over all. */
 import { Histogram } from './histogram';
-import { SCALING_WINDOW_SECONDS } from '../../src/contract';
+import { type RuntimePool, SCALING_WINDOW_SECONDS } from '../../src/contract';
 import type { Arm } from '../core/telemetry';
 
-export type Pool = 'stable' | 'candidate';
-
 /** Versions that are tried out run in a pool of their own. */
-export const poolOf = (arm: Arm): Pool => (arm === 'candidate' || arm === 'shadow' ? 'candidate' : 'stable');
+export const poolOf = (arm: Arm): RuntimePool => (arm === 'candidate' || arm === 'shadow' ? 'candidate' : 'stable');
 
 export interface PoolNumbers {
   /** Over the whole request; 0 where there was none: a trigger needs a number. */
@@ -21,14 +19,14 @@ export interface ScalingReport extends PoolNumbers {
   /** Right now. */
   readonly inFlight: number;
   readonly queued: number;
-  readonly pools: Readonly<Record<Pool, PoolNumbers>>;
+  readonly pools: Readonly<Record<RuntimePool, PoolNumbers>>;
 }
 
 interface Slot {
   readonly second: number;
-  readonly latency: Record<Pool, Histogram>;
+  readonly latency: Record<RuntimePool, Histogram>;
   /** Milliseconds spent in the runtime. */
-  readonly busy: Record<Pool, number>;
+  readonly busy: Record<RuntimePool, number>;
 }
 
 /** Slots of this many seconds are forgotten one by one. */
@@ -48,7 +46,7 @@ export class ScalingWindow {
   }
 
   /** @param at `now()` when the request ended */
-  record(pool: Pool, latencyMs: number, runtimeMs: number, at: number): void {
+  record(pool: RuntimePool, latencyMs: number, runtimeMs: number, at: number): void {
     if (at >= this.endsAt) this.turn(at);
     this.current.latency[pool].record(latencyMs);
     this.current.busy[pool] += runtimeMs;
@@ -58,7 +56,7 @@ export class ScalingWindow {
     const at = this.now();
     if (at >= this.endsAt) this.turn(at);
     const seconds = Math.min(SCALING_WINDOW_SECONDS, Math.max(1, at / 1000 - this.slots[0].second));
-    const sum = (...pools: Pool[]): PoolNumbers => {
+    const sum = (...pools: RuntimePool[]): PoolNumbers => {
       const all = new Histogram();
       let busy = 0;
       for (const { latency, busy: spent } of this.slots) {

@@ -1,4 +1,5 @@
 /** Metrics as CloudWatch knows them: the service emits them, alarms and dashboards read them. docs/telemetry.md says what each means. */
+import type { RuntimePool } from './names';
 
 export const MetricsNamespace = 'ThalosBrain';
 
@@ -68,14 +69,14 @@ export const MetricsPath = {
 
 export const SCALING_WINDOW_SECONDS = 30;
 
-/** Where the numbers stand in the JSON at {@link MetricsPath.SCALING}, as KEDA's `valueLocation` writes it; a pool is `stable` or `candidate`. */
+/** Where the numbers stand in the JSON at {@link MetricsPath.SCALING}, as KEDA's `valueLocation` writes it. */
 export const ScalingValue = {
   LATENCY_P95_MS: 'latencyP95Ms',
   QPS: 'qps',
   IN_FLIGHT: 'inFlight',
   QUEUED: 'queued',
-  poolQps: (pool: 'stable' | 'candidate') => `pools.${pool}.qps`,
-  poolLatencyP95Ms: (pool: 'stable' | 'candidate') => `pools.${pool}.latencyP95Ms`,
+  poolQps: (pool: RuntimePool) => `pools.${pool}.qps`,
+  poolLatencyP95Ms: (pool: RuntimePool) => `pools.${pool}.latencyP95Ms`,
   /** Calls that wait for the pool or run in it: the mean over the window. */
-  poolConcurrency: (pool: 'stable' | 'candidate') => `pools.${pool}.concurrency`,
+  poolConcurrency: (pool: RuntimePool) => `pools.${pool}.concurrency`,
 } as const;

@@ -42,6 +42,8 @@ export const Paths = {
    * they are used: with `grpcs` no version becomes ready until they are there, with `grpc` nobody looks at them.
    */
   RUNTIME_CERTIFICATES: '/etc/thalos/runtime-tls',
+  /** In the Triton container: its own certificate and key, and the authorities of its callers. Read once, at start. */
+  TRITON_CERTIFICATES: '/etc/thalos/triton-tls',
   /** `token`, `ca.crt` and `namespace` for the Kubernetes API, where its clients look for them. The token is renewed in place: read it for each connection. */
   KUBERNETES_API: '/var/run/secrets/kubernetes.io/serviceaccount',
   /** In the artifact bucket and in the local data directory: `models/<name>/<version>/`. */
@@ -121,6 +123,29 @@ export const Namespace = {
   OBSERVABILITY: 'amazon-cloudwatch',
   /** Where KEDA is installed. */
   SCALING: 'keda',
+  /** Where the add-on puts cert-manager. */
+  CERTIFICATES: 'cert-manager',
+} as const;
+
+/** Pools of the runtime: what a release tries out must never take away what serves. */
+export const RUNTIME_POOLS = ['stable', 'candidate'] as const;
+export type RuntimePool = typeof RUNTIME_POOLS[number];
+
+/** Secrets as cert-manager writes them (`tls.crt`, `tls.key`, `ca.crt`), each in the namespace of the pods that mount it. */
+export const TlsSecret = {
+  /** In {@link Namespace.INFERENCE}, at {@link Paths.SERVING_CERTIFICATES}: what the service shows to its callers. */
+  SERVING: 'inference-service-tls',
+  /** In {@link Namespace.INFERENCE}, at {@link Paths.RUNTIME_CERTIFICATES}: what the service shows to the runtime. */
+  RUNTIME_CLIENT: 'inference-service-runtime-tls',
+  /** In {@link Namespace.RUNTIME}, at {@link Paths.TRITON_CERTIFICATES}: what the runtime shows, by the names of each pool's service. */
+  RUNTIME_SERVER: 'triton-tls',
+} as const;
+
+/** Who is placed first, and who makes room: stable before candidate before the pods that only hold a place. */
+export const PriorityClass = {
+  STABLE: 'thalos-brain-stable',
+  CANDIDATE: 'thalos-brain-candidate',
+  PLACEHOLDER: 'thalos-brain-placeholder',
 } as const;
 
 export const ServiceAccount = {

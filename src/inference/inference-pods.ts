@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 import { Duration, Size } from 'aws-cdk-lib';
 import { Chart } from 'cdk8s';
 import { containerSecurity, deployment, GRACE_PERIOD, httpGet, labels, mebibytes, podSecurity, quantities, zoneSpread } from '../cluster/pods';
-import { Namespace, Paths, PodEnv, Port, ServiceAccount } from '../contract';
+import { Namespace, Paths, PodEnv, Port, ServiceAccount, TlsSecret } from '../contract';
 import { k8s } from '../private/k8s';
 
 /** Kubernetes name of the deployment, the service and what belongs to them. */
@@ -10,8 +10,8 @@ export const NAME = 'inference-service';
 
 /** Secrets of cert-manager's form (`tls.crt`, `tls.key`, `ca.crt`). A pod starts without them, and sees them some time after they are made. */
 export const CERTIFICATES = [
-  { volume: 'serving-certificates', secretName: `${NAME}-tls`, mountPath: Paths.SERVING_CERTIFICATES },
-  { volume: 'runtime-certificates', secretName: `${NAME}-runtime-tls`, mountPath: Paths.RUNTIME_CERTIFICATES },
+  { volume: 'serving-certificates', secretName: TlsSecret.SERVING, mountPath: Paths.SERVING_CERTIFICATES },
+  { volume: 'runtime-certificates', secretName: TlsSecret.RUNTIME_CLIENT, mountPath: Paths.RUNTIME_CERTIFICATES },
 ];
 
 const MEMORY = Size.gibibytes(1);
