@@ -3,6 +3,7 @@ export * from './datatypes';
 export * from './feature-schema';
 export * from './json-schema';
 export * from './metrics';
+export * from './model-agent';
 export * from './model-manifest';
 export * from './names';
 export * from './online-item';

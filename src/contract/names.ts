@@ -68,6 +68,8 @@ export const Port = {
   TRITON_HTTP: 8000,
   TRITON_GRPC: 8001,
   TRITON_METRICS: 8002,
+  /** Model agent beside Triton: probes, states of versions, metrics; plain HTTP on the pod. */
+  AGENT: 8088,
   /** CloudWatch agent, embedded metric format over TCP: the port that its operator opens for it. */
   EMF: 25888,
   /** CloudWatch agent, OTLP over HTTP. */
