@@ -2,7 +2,7 @@
 import { BrainError } from './errors';
 import { canonicalValue } from './feature-row';
 import { documentReader, duplicates, requireNone } from './validation';
-import { BRAIN_CONFIGURATION_SCHEMA, type BrainConfiguration, RESERVED_COLUMNS } from '../../src/contract';
+import { BRAIN_CONFIGURATION_SCHEMA, type BrainConfiguration, RESERVED_COLUMNS, tritonOptionProblems } from '../../src/contract';
 
 const read = documentReader<BrainConfiguration>('brain.json', 'INVALID_CONFIGURATION', BRAIN_CONFIGURATION_SCHEMA);
 
@@ -31,6 +31,10 @@ export function parseConfiguration(text: string | Uint8Array): BrainConfiguratio
     }
   }
   for (const index of vectorIndexes) twice(`field of vector index '${index.name}'`, index.fields.map(({ name }) => name));
+  for (const [model, options] of Object.entries(configuration.triton ?? {})) {
+    if (!models.some(({ name }) => name === model)) problems.push(`Triton options are given for '${model}', and no such model is declared`);
+    problems.push(...tritonOptionProblems(options).map((problem) => `Triton options of '${model}': ${problem}`));
+  }
   requireNone('brain.json', 'INVALID_CONFIGURATION', problems);
   return configuration;
 }

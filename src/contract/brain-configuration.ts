@@ -1,5 +1,6 @@
 import { FEATURE_GROUP_SCHEMA, FeatureGroupSchema } from './feature-schema';
-import { array, enumeration, integer, JsonSchema, NAME_PATTERN, object, string } from './json-schema';
+import { array, enumeration, integer, JsonSchema, mapOf, NAME_PATTERN, object, string } from './json-schema';
+import { TRITON_MODEL_OPTIONS_SCHEMA, TritonModelOptions } from './triton-options';
 import { VECTOR_INDEX_SCHEMA, VectorIndexSchema } from './vector-schema';
 
 /** Version of `brain.json`; a reader refuses one that it does not know. */
@@ -43,6 +44,8 @@ export interface BrainConfiguration {
   readonly limits: ServiceLimits;
   /** @default - {@link DEFAULT_TELEMETRY} */
   readonly telemetry?: TelemetryDeclaration;
+  /** How Triton runs each model; one that is not here runs one request at a time on whatever its pod has. */
+  readonly triton?: Readonly<Record<string, TritonModelOptions>>;
 }
 
 const SHARE: JsonSchema = { type: 'number', minimum: 0, maximum: 1 };
@@ -59,6 +62,7 @@ export const BRAIN_CONFIGURATION_SCHEMA: JsonSchema = {
     vectorIndexes: array(VECTOR_INDEX_SCHEMA),
     limits: object({ maxBodyBytes: integer(1024), maxBatch: integer(1), requestTimeoutMs: integer(1) }),
     telemetry: object({ traces: SHARE, capture: SHARE, statistics: SHARE }),
+    triton: mapOf(NAME_PATTERN, TRITON_MODEL_OPTIONS_SCHEMA),
   }, ['schemaVersion', 'name', 'environment', 'models', 'featureGroups', 'vectorIndexes', 'limits']),
 };
 

@@ -8,4 +8,6 @@ export * from './model-manifest';
 export * from './names';
 export * from './online-item';
 export * from './rollout-document';
+export * from './triton-config';
+export * from './triton-options';
 export * from './vector-schema';
