@@ -1,4 +1,4 @@
-import { CfnAddon, Cluster, KubernetesVersion } from 'aws-cdk-lib/aws-eks-v2';
+import { CfnAddon, ICluster, KubernetesVersion } from 'aws-cdk-lib/aws-eks-v2';
 import { Construct } from 'constructs';
 import { GpuNodeGroups } from './gpu-node-groups';
 import { advise } from '../private/fail';
@@ -22,7 +22,7 @@ const PINNED: { [kubernetes: string]: { [addOn: string]: string } } = {
 /** Properties of {@link AddOns}. */
 export interface AddOnsProps {
   /** The cluster that it belongs to. */
-  readonly cluster: Cluster;
+  readonly cluster: ICluster;
   /** Kubernetes version of the cluster: each add-on is pinned for it. */
   readonly version: KubernetesVersion;
   /** Versions by add-on name, for what this package does not pin. @default - pinned for Kubernetes 1.35, else the default of EKS */

@@ -1,37 +1,27 @@
-import { Annotations, Aws, CfnResource, Fn, Lazy, Stack, Token } from 'aws-cdk-lib';
-import { ISubnet, IVpc, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
+import { Annotations, Aws, Fn } from 'aws-cdk-lib';
+import { ISubnet, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
 import {
-  CfnCluster, CfnPodIdentityAssociation, Cluster, ClusterLoggingTypes, EndpointAccess, KubernetesManifest, KubernetesVersion,
+  CfnCluster, CfnPodIdentityAssociation, Cluster, ClusterLoggingTypes, EndpointAccess, ICluster, KubernetesManifest, KubernetesVersion,
 } from 'aws-cdk-lib/aws-eks-v2';
 import { IRole, ManagedPolicy, Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
-import { App, Chart, Yaml } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { Construct, IConstruct, IDependable } from 'constructs';
 import { Accelerator } from './accelerator';
 import { AddOns } from './add-ons';
+import { cidrsOf, dnsAddressOf, requireServiceBlock } from './addresses';
+import { IBrainCluster, PodIdentity } from './brain-cluster-reference';
+import { AddOnBasis, ClusterObjects } from './cluster-objects';
+import { ExistingCluster, ExistingClusterProps } from './existing-cluster';
+import { GivenCluster } from './given-cluster';
 import { GpuNodeGroups } from './gpu-node-groups';
 import { KubectlAccess } from './kubectl-access';
 import { BrainEnvironment } from '../environment';
 import { IBrainNetwork } from '../network';
-import { AddressBlock, dotted, overlap, parseBlock, startOf } from '../network/address-plan';
-import { withPlaceholders, writeToAssembly } from '../private/assembly-file';
 import { fail } from '../private/fail';
 import { k8s } from '../private/k8s';
-import { requireName, requireUnique } from '../private/names';
-
-/** Every object of a manifest carries its name here, so that an update removes what the manifest no longer holds. */
-const MANIFEST_LABEL = 'thalos-brain/manifest';
-
-/** A manifest travels to kubectl inside one asynchronous Lambda event, whose limit is 256 KB. */
-const MAX_MANIFEST_BYTES = 100_000;
-
-/** A manifest's answer comes within the 15 minutes that a Lambda function may run. */
-const MANIFEST_TIMEOUT_SECONDS = '960';
-
-/** Where a cluster's service addresses may be, and how large: a private block of /12 to /24 (EKS API reference, `serviceIpv4Cidr`). */
-const SERVICE_BLOCKS = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'];
-const SERVICE_MASKS = { least: 12, most: 24 };
+import { requireUnique } from '../private/names';
 
 /** What an app decides about its brain's cluster. */
 export interface BrainClusterOptions {
@@ -52,6 +42,9 @@ export interface BrainClusterOptions {
 
   /** Addresses of Kubernetes services: a private block of /12 to /24, outside of the VPC's. Changing it replaces the cluster. @default '172.20.0.0/16' */
   readonly serviceCidr?: string;
+
+  /** A cluster of yours in place of a new one: then serviceCidr is its own, and what describes a new one is left out. @default - a new cluster */
+  readonly existing?: ExistingCluster;
 }
 
 /** Properties of {@link BrainCluster}. */
@@ -78,16 +71,6 @@ export interface BrainClusterProps {
   readonly serviceLinkedRoles?: IConstruct;
 }
 
-/** Which pods get a role. */
-export interface PodIdentity {
-  /** Namespace of the pods. */
-  readonly namespace: string;
-  /** Service account of the pods. */
-  readonly serviceAccount: string;
-  /** The role that they get. */
-  readonly role: IRole;
-}
-
 /**
  * The Kubernetes cluster of a brain: EKS with Auto Mode for CPU nodes, and a managed node group per AZ for GPU nodes.
  *
@@ -95,9 +78,16 @@ export interface PodIdentity {
  * a part of the stack's id: known before the cluster is, so that its log group can be made first with key and retention, and new
  * with each new stack, so that a retained log group never stands in the way of the next deployment.
  */
-export class BrainCluster extends Construct {
-  /** The cluster itself. */
-  readonly cluster: Cluster;
+export class BrainCluster extends Construct implements IBrainCluster {
+  /** A cluster of yours in place of one of its own. Says at synth what it lacks, where that can be seen; the rest is told at `ExistingCluster`. */
+  static fromExisting(scope: Construct, id: string, props: ExistingClusterProps): IBrainCluster {
+    return new GivenCluster(scope, id, props);
+  }
+
+  readonly cluster: ICluster;
+
+  /** The cluster as CDK made it: beyond what {@link IBrainCluster} offers. */
+  readonly resource: Cluster;
 
   /** What models run on. */
   readonly accelerator: Accelerator;
@@ -127,10 +117,7 @@ export class BrainCluster extends Construct {
   readonly dnsAddress: string;
 
   private readonly options: BrainClusterOptions;
-  private readonly brainName: string;
-  private readonly manifests: Construct;
-  private readonly podIdentities: Construct;
-  private readonly beforeManifests: IDependable[];
+  private readonly objects: ClusterObjects;
 
   constructor(scope: Construct, id: string, props: BrainClusterProps) {
     super(scope, id);
@@ -140,14 +127,13 @@ export class BrainCluster extends Construct {
     const subnets = this.requireZones(network);
 
     this.options = options;
-    this.brainName = requireName(this, "the brain's name", props.name);
     this.accelerator = options.accelerator ?? Accelerator.CPU;
     this.gpuNodes = this.accelerator.gpus > 0 ? (options.gpuNodesPerZone ?? 1) * subnets.length : 0;
     this.serviceCidr = serviceCidr;
     this.nodeCidrs = cidrsOf(network.vpc);
-    this.dnsAddress = dotted(this.requireServiceBlock(serviceCidr, network.vpc).base + 10);
+    this.dnsAddress = dnsAddressOf(requireServiceBlock(this, serviceCidr, network.vpc));
 
-    this.clusterName = `${this.brainName}-${Fn.select(4, Fn.split('-', Fn.select(2, Fn.split('/', Aws.STACK_ID))))}`;
+    this.clusterName = `${props.name}-${Fn.select(4, Fn.split('-', Fn.select(2, Fn.split('/', Aws.STACK_ID))))}`;
     const logs = new LogGroup(this, 'Logs', {
       logGroupName: `/aws/eks/${this.clusterName}/cluster`,
       encryptionKey: logsKey,
@@ -167,7 +153,7 @@ export class BrainCluster extends Construct {
       managedPolicies: ['AmazonEKSWorkerNodeMinimalPolicy', 'AmazonEC2ContainerRegistryPullOnly'].map((name) => ManagedPolicy.fromAwsManagedPolicyName(name)),
     });
 
-    this.cluster = new Cluster(this, 'Resource', {
+    this.resource = new Cluster(this, 'Resource', {
       clusterName: this.clusterName,
       version,
       role: this.clusterRole(encryptionKey),
@@ -190,9 +176,11 @@ export class BrainCluster extends Construct {
       kubectlProviderOptions: kubectl.options,
       outputConfigCommand: false,
     });
+    this.cluster = this.resource;
+    this.objects = new ClusterObjects(this, this.cluster, props.name);
     this.completeCluster(environment, [logs, network]);
     this.grantAdministrators(options.administrators ?? []);
-    this.beforeManifests = kubectl.harden(this.cluster);
+    this.objects.before.push(...kubectl.harden(this.resource));
 
     if (this.accelerator.gpus > 0) {
       this.addOns = new AddOns(this, 'AddOns', { cluster: this.cluster, version, versions: options.addOnVersions });
@@ -209,59 +197,23 @@ export class BrainCluster extends Construct {
         if (props.serviceLinkedRoles) group.node.addDependency(props.serviceLinkedRoles);
       }
       this.addOns.nodeMonitoring.node.addDependency(...this.gpuNodeGroups.nodeGroups);
-      this.beforeManifests.push(this.addOns, ...this.gpuNodeGroups.nodeGroups);
+      this.objects.before.push(this.addOns, ...this.gpuNodeGroups.nodeGroups);
     }
 
-    this.podIdentities = new Construct(this, 'PodIdentities');
-    this.manifests = new Construct(this, 'Manifests');
     // Every later manifest waits for the switch: pods that start before it start without network policies.
-    this.beforeManifests.push(this.addManifests('network-policy', this.networkPolicyController()));
+    this.objects.before.push(this.addManifests('network-policy', this.networkPolicyController()));
   }
 
-  /**
-   * Applies the chart's objects to the cluster, and writes them for reviewers to
-   * `thalos-brain/<brain name>/manifests/<name>.yaml` in the cloud assembly. Objects that a later version of the chart
-   * leaves out are removed, if they are of a kind that `kubectl apply --prune` knows by default.
-   *
-   * @param name unique in the cluster, lower case; it is part of logical ids: a change of it deletes the live objects
-   */
   addManifests(name: string, chart: Chart): KubernetesManifest {
-    requireName(this, 'the manifest name', name);
-    let rendered: any[] | undefined;
-    // Once, when first asked for at synth: what is validated and what reviewers read is what is applied.
-    const objects = () => rendered ??= this.labelled(name, chart);
-    const manifest = new KubernetesManifest(this.manifests, pascalCase(name), {
-      cluster: this.cluster,
-      // Rendered at synth: bindings arrive after the chart was made. The labels for pruning are ours, because CDK's need the objects now.
-      manifest: Lazy.any({ produce: objects }) as any,
-      prune: false,
-      overwrite: true,
-    });
-    const resource = manifest.node.defaultChild as CfnResource;
-    resource.addPropertyOverride('PruneLabel', `${MANIFEST_LABEL}=${name}`);
-    resource.addPropertyOverride('ServiceTimeout', MANIFEST_TIMEOUT_SECONDS);
-    manifest.node.addDependency(...this.beforeManifests);
-    manifest.node.addValidation({ validate: () => validateObjects(name, objects()) });
-    writeToAssembly(new Construct(manifest, 'File'), [this.brainName, 'manifests', `${name}.yaml`],
-      () => Yaml.stringify(...withPlaceholders(Stack.of(this).resolve(objects())) as unknown[]));
-    return manifest;
+    return this.objects.addManifests(name, chart);
   }
 
-  /**
-   * Gives a role to the pods of a service account. Pods that were admitted before it stay without credentials: make manifests of such pods
-   * depend on what this returns.
-   */
   addPodIdentity(id: string, identity: PodIdentity): CfnPodIdentityAssociation {
-    return new CfnPodIdentityAssociation(this.podIdentities, id, {
-      clusterName: this.cluster.clusterName,
-      namespace: identity.namespace,
-      serviceAccount: identity.serviceAccount,
-      roleArn: identity.role.roleArn,
-    });
+    return this.objects.addPodIdentity(id, identity);
   }
 
-  /** What pins an add-on beside those of the nodes, and what it has to wait for. @internal */
-  _addOnBasis(addOn: string): { readonly version?: string; readonly after: IDependable[] } {
+  /** @internal */
+  _addOnBasis(addOn: string): AddOnBasis {
     const version = this.options.version ?? KubernetesVersion.V1_35;
     const after = this.addOns ? [...this.addOns.beforeNodes, this.addOns.coreDns] : [];
     return { version: AddOns._version(addOn, version, this.options.addOnVersions), after };
@@ -272,26 +224,6 @@ export class BrainCluster extends Construct {
       fail(this, 'ClusterZones', `the network must have private subnets in 3 zones, got ${privateSubnets.length}: give a VPC that has, or let BrainNetwork make one`);
     }
     return privateSubnets;
-  }
-
-  private requireServiceBlock(serviceCidr: string, vpc: IVpc): AddressBlock {
-    const block = parseBlock(serviceCidr);
-    if (!block || block.mask < SERVICE_MASKS.least || block.mask > SERVICE_MASKS.most) {
-      fail(this, 'ServiceCidr', `serviceCidr must be an IPv4 block of /12 to /24, got '${serviceCidr}': write it like 172.20.0.0/16`);
-    }
-    const isPrivate = SERVICE_BLOCKS.map((each) => parseBlock(each)!).some((whole) => block.mask >= whole.mask && overlap(block, whole));
-    if (!isPrivate) {
-      fail(this, 'ServiceCidr', `serviceCidr must be a private block, got '${serviceCidr}': take one inside of ${SERVICE_BLOCKS.join(', ')}`);
-    }
-    if (startOf(block) !== block.base) {
-      fail(this, 'ServiceCidr', `serviceCidr must begin at the start of its block, got '${serviceCidr}': use '${dotted(startOf(block))}/${block.mask}'`);
-    }
-    const vpcCidr = knownCidrOf(vpc);
-    const vpcBlock = vpcCidr === undefined ? undefined : parseBlock(vpcCidr);
-    if (vpcBlock && overlap(block, vpcBlock)) {
-      fail(this, 'ServiceCidr', `serviceCidr must not overlap the addresses of the VPC ('${vpcCidr}'), got '${serviceCidr}': pods would take hosts of the VPC for services; give a serviceCidr outside of them`);
-    }
-    return block;
   }
 
   /** A role of our own: CDK adds Auto Mode's policies and session tags only to a real role. */
@@ -317,19 +249,19 @@ export class BrainCluster extends Construct {
 
   /** What the L2 does not offer. */
   private completeCluster(environment: BrainEnvironment, before: IDependable[]): void {
-    const resource = this.cluster.node.defaultChild as CfnCluster;
+    const resource = this.resource.node.defaultChild as CfnCluster;
     resource.deletionProtection = environment.deletionProtection;
     resource.upgradePolicy = { supportType: 'STANDARD' };
     resource.zonalShiftConfig = { enabled: true };
     resource.node.addDependency(this.node.findChild('UseSecretsKey'), ...before);
     // Nothing here discovers subnets by tag: the brain's load balancers and node groups name theirs.
-    Annotations.of(this.cluster).acknowledgeWarning('@aws-cdk/aws-eks:clusterMustManuallyTagSubnet');
+    Annotations.of(this.resource).acknowledgeWarning('@aws-cdk/aws-eks:clusterMustManuallyTagSubnet');
   }
 
   private grantAdministrators(administrators: IRole[]): void {
     requireUnique(this, 'the administrator', administrators.map((role) => role.node.id));
     for (const role of administrators) {
-      this.cluster.grantClusterAdmin(`Administrator-${role.node.id}`, role.roleArn);
+      this.resource.grantClusterAdmin(`Administrator-${role.node.id}`, role.roleArn);
     }
   }
 
@@ -342,43 +274,4 @@ export class BrainCluster extends Construct {
     });
     return chart;
   }
-
-  private labelled(name: string, chart: Chart): any[] {
-    return chart.toJson().map((object) => ({
-      ...object,
-      metadata: { ...object.metadata, labels: { ...object.metadata?.labels, [MANIFEST_LABEL]: name } },
-    }));
-  }
-}
-
-/** The VPC's addresses as they are or as CloudFormation will know them; for an imported VPC that nobody told, RFC 1918 and RFC 6598 beside each other. */
-function cidrsOf(vpc: IVpc): string[] {
-  try {
-    return [vpc.vpcCidrBlock];
-  } catch {
-    return [...SERVICE_BLOCKS, '100.64.0.0/10'];
-  }
-}
-
-/** The VPC's addresses where synth knows them: CDK's own VPC has a token, and an imported one throws if nobody told them. */
-function knownCidrOf(vpc: IVpc): string | undefined {
-  try {
-    return Token.isUnresolved(vpc.vpcCidrBlock) ? undefined : vpc.vpcCidrBlock;
-  } catch {
-    return undefined;
-  }
-}
-
-function validateObjects(name: string, objects: any[]): string[] {
-  const errors = objects.filter((object) => object.kind === 'Secret').map((object) => `SecretInManifest: manifest '${name}' holds Secret `
-    + `'${object.metadata?.name}', which the kubectl handlers would write to their logs: mount it from AWS Secrets Manager instead`);
-  const bytes = Buffer.byteLength(JSON.stringify(objects));
-  if (bytes > MAX_MANIFEST_BYTES) {
-    errors.push(`ManifestTooLarge: manifest '${name}' has ${bytes} bytes, more than ${MAX_MANIFEST_BYTES}: split it, or declare less`);
-  }
-  return errors;
-}
-
-function pascalCase(name: string): string {
-  return name.split(/[-_]/).map((part) => part.charAt(0).toUpperCase() + part.slice(1)).join('');
 }

@@ -1,5 +1,5 @@
 import { CfnLaunchTemplate, ISubnet } from 'aws-cdk-lib/aws-ec2';
-import { CfnNodegroup, Cluster, KubernetesVersion } from 'aws-cdk-lib/aws-eks-v2';
+import { CfnNodegroup, ICluster, KubernetesVersion } from 'aws-cdk-lib/aws-eks-v2';
 import { ManagedPolicy, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
@@ -9,7 +9,7 @@ import { fail } from '../private/fail';
 /** Properties of {@link GpuNodeGroups}. */
 export interface GpuNodeGroupsProps {
   /** The cluster that it belongs to. */
-  readonly cluster: Cluster;
+  readonly cluster: ICluster;
   /** Kubernetes version of the nodes: that of the cluster. */
   readonly version: KubernetesVersion;
   /** What the nodes are equipped with. */

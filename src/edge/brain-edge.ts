@@ -15,7 +15,7 @@ import { PrivateBackend } from './private-backend';
 import { publicApi, PublicStage, STAGE_NAME } from './public-api';
 import { edgeThrottleOf, requireThrottle } from './throttling';
 import { WebFirewall } from './web-firewall';
-import { BrainCluster } from '../cluster';
+import { IBrainCluster } from '../cluster';
 import { BrainEnvironment } from '../environment';
 import { InferenceService } from '../inference';
 import { IBrainNetwork } from '../network';
@@ -71,7 +71,7 @@ export interface BrainEdgeProps extends ApiGatewayEdgeProps {
   /** The network that it stands in. */
   readonly network: IBrainNetwork;
   /** Registers the pods with the load balancer. */
-  readonly cluster: BrainCluster;
+  readonly cluster: IBrainCluster;
   /** What the edge leads to. */
   readonly service: InferenceService;
   /** Encrypts log groups. */

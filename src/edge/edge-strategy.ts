@@ -1,7 +1,7 @@
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
 import { ApiGatewayEdgeProps, BrainEdge, IBrainEdge } from './brain-edge';
-import { BrainCluster } from '../cluster';
+import { IBrainCluster } from '../cluster';
 import { BrainEnvironment } from '../environment';
 import { InferenceService } from '../inference';
 import { IBrainNetwork } from '../network';
@@ -13,7 +13,7 @@ export interface EdgeContext {
   /** The network that it stands in. */
   readonly network: IBrainNetwork;
   /** The cluster whose pods stand behind the edge. */
-  readonly cluster: BrainCluster;
+  readonly cluster: IBrainCluster;
   /** The service that it leads to. */
   readonly service: InferenceService;
   /** Encrypts log groups. */

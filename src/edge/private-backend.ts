@@ -8,7 +8,7 @@ import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from 'aw
 import { ApiObject, App, Chart } from 'cdk8s';
 import { Construct } from 'constructs';
 import { EdgeBackend } from './edge-backend';
-import { BrainCluster } from '../cluster';
+import { IBrainCluster } from '../cluster';
 import { BrainEnvironment } from '../environment';
 import { InferenceService } from '../inference';
 import { IBrainNetwork } from '../network';
@@ -17,7 +17,7 @@ import { advise, fail } from '../private/fail';
 export interface PrivateBackendProps {
   readonly environment: BrainEnvironment;
   readonly network: IBrainNetwork;
-  readonly cluster: BrainCluster;
+  readonly cluster: IBrainCluster;
   readonly service: InferenceService;
   /** Name of the REST API's stage. */
   readonly stageName: string;
@@ -193,7 +193,7 @@ export class PrivateBackend extends Construct {
     });
   }
 
-  private bindPods(cluster: BrainCluster, service: InferenceService): void {
+  private bindPods(cluster: IBrainCluster, service: InferenceService): void {
     const chart = new Chart(new App(), 'edge', { disableResourceNameHashes: true });
     new ApiObject(chart, 'TargetGroupBinding', {
       apiVersion: 'eks.amazonaws.com/v1',

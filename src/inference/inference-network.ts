@@ -1,6 +1,6 @@
 import { Chart } from 'cdk8s';
 import { NAME } from './inference-pods';
-import { BrainCluster } from '../cluster';
+import { IBrainCluster } from '../cluster';
 import { awsEgress, dnsEgress, labels, namespacePeer, podIdentityEgress, tcp } from '../cluster/pods';
 import { Namespace, Port } from '../contract';
 import { IModelRuntime } from '../model-runtime';
@@ -8,7 +8,7 @@ import { ITelemetrySink } from '../observability';
 import { k8s } from '../private/k8s';
 
 export interface InferenceNetworkProps {
-  readonly cluster: BrainCluster;
+  readonly cluster: IBrainCluster;
   readonly runtime?: IModelRuntime;
   readonly sink?: ITelemetrySink;
   /** Namespaces whose pods may call gRPC. */

@@ -8,7 +8,7 @@ import { BrainConfigurationFile, BrainDeclarations, InferenceLimits } from './br
 import { inferenceNetwork } from './inference-network';
 import { inferencePods, NAME } from './inference-pods';
 import { InferenceTelemetry } from './inference-telemetry';
-import { BrainCluster, ContainerImage } from '../cluster';
+import { ContainerImage, IBrainCluster } from '../cluster';
 import { DEREGISTRATION_DELAY, disruptionBudget, restrictedNamespace } from '../cluster/pods';
 import { Binding, Namespace, NAME_PATTERN, Paths, Port, ServiceAccount } from '../contract';
 import { BrainEnvironment } from '../environment';
@@ -45,7 +45,7 @@ export interface InferenceOptions {
 /** Properties of {@link InferenceService}. */
 export interface InferenceServiceProps {
   /** The cluster that it belongs to. */
-  readonly cluster: BrainCluster;
+  readonly cluster: IBrainCluster;
 
   /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;

@@ -1,6 +1,6 @@
 import { Construct, IConstruct } from 'constructs';
 import { TritonProps, TritonRuntime } from './triton-runtime';
-import { BrainCluster } from '../cluster';
+import { IBrainCluster } from '../cluster';
 import { BrainEnvironment } from '../environment';
 import { IWorkload } from '../security/workload';
 
@@ -18,7 +18,7 @@ export interface ModelRuntimeContext {
   /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;
   /** The cluster that it belongs to. */
-  readonly cluster: BrainCluster;
+  readonly cluster: IBrainCluster;
 }
 
 /** The choice of a runtime: a value until it is bound to a serving plane. */

@@ -3,7 +3,7 @@ import { KubernetesManifest } from 'aws-cdk-lib/aws-eks-v2';
 import { App, Chart } from 'cdk8s';
 import { Construct } from 'constructs';
 import { IModelRuntime } from './model-runtime';
-import { BrainCluster, ContainerImage, GpuNodeGroups } from '../cluster';
+import { ContainerImage, GpuNodeGroups, IBrainCluster } from '../cluster';
 import {
   containerSecurity, deployment, disruptionBudget, GRACE_PERIOD, httpGet, labels, mebibytes, namespacePeer, podSecurity, quantities,
   restrictedNamespace, tcp, zoneSpread,
@@ -68,7 +68,7 @@ export interface TritonRuntimeProps extends TritonProps {
   /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;
   /** The cluster that it belongs to. */
-  readonly cluster: BrainCluster;
+  readonly cluster: IBrainCluster;
 }
 
 /**
@@ -116,7 +116,7 @@ export class TritonRuntime extends Construct implements IModelRuntime {
     workload.addBinding(Binding.TRITON_ENDPOINT, `grpc://${this.serviceName}.${Namespace.RUNTIME}.svc:${Port.TRITON_GRPC}`);
   }
 
-  private checkGpus(cluster: BrainCluster, replicas: number, gpus: number): void {
+  private checkGpus(cluster: IBrainCluster, replicas: number, gpus: number): void {
     if (!Number.isInteger(gpus) || gpus < 0 || gpus > cluster.accelerator.gpus) {
       fail(this, 'TritonGpus', `gpus must be an integer from 0 to those of one node (${cluster.accelerator.gpus} with ${cluster.accelerator.name}), got ${gpus}: `
         + 'choose an accelerator with more, or fewer for each pod');

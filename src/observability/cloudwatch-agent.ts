@@ -5,7 +5,7 @@ import { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { ITelemetrySink } from './telemetry-sink';
-import { BrainCluster } from '../cluster';
+import { IBrainCluster } from '../cluster';
 import { namespacePeer, tcp } from '../cluster/pods';
 import { Binding, Namespace, Port, ServiceAccount } from '../contract';
 import { BrainEnvironment } from '../environment';
@@ -26,7 +26,7 @@ export interface CloudWatchAgentProps {
   /** Decides retention and removal policies. */
   readonly environment: BrainEnvironment;
   /** The cluster that it watches. */
-  readonly cluster: BrainCluster;
+  readonly cluster: IBrainCluster;
   /** Encrypts log groups. */
   readonly logsKey: IKey;
 }
@@ -52,7 +52,7 @@ export class CloudWatchAgent extends Construct implements ITelemetrySink {
   /** The add-on. */
   readonly addOn: CfnAddon;
 
-  private readonly cluster: BrainCluster;
+  private readonly cluster: IBrainCluster;
 
   constructor(scope: Construct, id: string, props: CloudWatchAgentProps) {
     super(scope, id);

@@ -1,7 +1,7 @@
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct, IConstruct } from 'constructs';
 import { CloudWatchAgent } from './cloudwatch-agent';
-import { BrainCluster } from '../cluster';
+import { IBrainCluster } from '../cluster';
 import { namespacePeer } from '../cluster/pods';
 import { Binding } from '../contract';
 import { BrainEnvironment } from '../environment';
@@ -23,7 +23,7 @@ export interface TelemetrySinkContext {
   /** Decides retention and removal policies. */
   readonly environment: BrainEnvironment;
   /** The cluster whose pods send. */
-  readonly cluster: BrainCluster;
+  readonly cluster: IBrainCluster;
   /** Encrypts log groups. */
   readonly logsKey: IKey;
 }

@@ -1,7 +1,7 @@
 import { Construct } from 'constructs';
 import { DataPlane } from './data-plane';
 import { FoundationPlane } from './foundation-plane';
-import { BrainCluster, BrainClusterOptions } from '../cluster';
+import { BrainCluster, BrainClusterOptions, IBrainCluster } from '../cluster';
 import { DEFAULT_TELEMETRY } from '../contract';
 import { EdgeStrategy, IBrainEdge } from '../edge';
 import { BrainEnvironment } from '../environment';
@@ -9,6 +9,7 @@ import { FeatureGroup } from '../features';
 import { InferenceOptions, InferenceService } from '../inference';
 import { IModelRuntime, ModelRuntime } from '../model-runtime';
 import { ITelemetrySink, TelemetrySink } from '../observability';
+import { fail } from '../private/fail';
 import { Model } from '../registry';
 import { VectorIndex } from '../vectors';
 
@@ -51,7 +52,7 @@ export interface ServingPlaneProps {
 /** Cluster, model runtime, inference service and edge: what answers requests. */
 export class ServingPlane extends Construct {
   /** The cluster. */
-  readonly cluster: BrainCluster;
+  readonly cluster: IBrainCluster;
 
   /** What runs the models. */
   readonly runtime?: IModelRuntime;
@@ -70,15 +71,7 @@ export class ServingPlane extends Construct {
     const { environment, foundation, data, name, models, featureGroups, vectorIndexes, inference: options = {} } = props;
     const { network, keys, roles } = foundation;
 
-    this.cluster = new BrainCluster(this, 'Cluster', {
-      environment,
-      network,
-      encryptionKey: keys.cluster,
-      logsKey: keys.logs,
-      name,
-      options: props.cluster,
-      serviceLinkedRoles: foundation.serviceLinkedRoles,
-    });
+    this.cluster = this.resolveCluster(props);
     this.runtime = props.runtime?._bind(this, 'Runtime', { environment, cluster: this.cluster });
     const sink = options.telemetry?.sink ?? TelemetrySink.cloudWatch();
     this.telemetry = sink._bind(this, 'Telemetry', { environment, cluster: this.cluster, logsKey: keys.logs });
@@ -104,5 +97,20 @@ export class ServingPlane extends Construct {
     data.capture?.connectWriter(this.inference);
 
     this.edge = props.edge?._bind(this, { environment, network, cluster: this.cluster, service: this.inference, logsKey: keys.logs });
+  }
+  private resolveCluster({ environment, foundation, name, cluster: options = {} }: ServingPlaneProps): IBrainCluster {
+    const { network, keys, serviceLinkedRoles } = foundation;
+    if (!options.existing) {
+      return new BrainCluster(this, 'Cluster', { environment, network, encryptionKey: keys.cluster, logsKey: keys.logs, name, options, serviceLinkedRoles });
+    }
+    const { existing, serviceCidr, accelerator, version, addOnVersions, ...forNew } = options;
+    const wrong = Object.entries(forNew).filter(([, value]) => value !== undefined).map(([key]) => key);
+    if (wrong.length > 0) {
+      fail(this, 'ClusterOptions', `${wrong.join(', ')} describe a new cluster and do not go with existing: leave them out, or leave existing out`);
+    }
+    if (serviceCidr === undefined) {
+      fail(this, 'ExistingClusterServiceCidr', 'an existing cluster needs its serviceCidr, which network policies open DNS by: aws eks describe-cluster --query cluster.kubernetesNetworkConfig.serviceIpv4Cidr');
+    }
+    return BrainCluster.fromExisting(this, 'Cluster', { name, existing, serviceCidr, accelerator, version, addOnVersions, network });
   }
 }
