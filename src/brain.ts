@@ -6,7 +6,7 @@ import { FeatureGroup } from './features';
 import { InferenceOptions } from './inference';
 import { ModelRuntime } from './model-runtime';
 import { BrainNetworkOptions } from './network';
-import { DataPlane, FoundationPlane, OperationsPlane, ServingPlane } from './planes';
+import { ClusterServices, DataPlane, FoundationPlane, OperationsPlane, ServingPlane } from './planes';
 import { brainNameOf } from './private/names';
 import { Model } from './registry';
 import { VectorIndex } from './vectors';
@@ -30,6 +30,9 @@ export interface BrainProps {
 
   /** Kubernetes version, accelerator, administrators. @default - no accelerator, no administrators */
   readonly cluster?: BrainClusterOptions;
+
+  /** What the cluster does for its pods: certificates. @default - as each service says */
+  readonly services?: ClusterServices;
 
   /** What runs the models. @default - no runtime: pods are ready, every infer request answers `MODEL_NOT_READY` */
   readonly runtime?: ModelRuntime;

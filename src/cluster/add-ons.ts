@@ -16,6 +16,7 @@ const PINNED: { [kubernetes: string]: { [addOn: string]: string } } = {
     'eks-node-monitoring-agent': 'v1.7.0-eksbuild.1',
     // the default of EKS for 1.35 in a record of a running cluster's upgrade of August 2026
     'amazon-cloudwatch-observability': 'v6.5.0-eksbuild.1',
+    'cert-manager': 'v1.19.3-eksbuild.2',
   },
 };
 

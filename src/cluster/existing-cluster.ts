@@ -11,7 +11,8 @@ import { IBrainNetwork } from '../network';
  * - EKS Pod Identity: Auto Mode, or the add-on `eks-pod-identity-agent`;
  * - for a GPU accelerator: nodes with the label `thalos-brain/accelerator: <name>`, the taint `nvidia.com/gpu` (NoSchedule) and NVIDIA's device plugin;
  * - for an edge: the TargetGroupBinding of Auto Mode (`eks.amazonaws.com/v1`), and a cluster security group that pods have;
- * - for `TelemetrySink.cloudWatch()`: no add-on `amazon-cloudwatch-observability` yet.
+ * - for `TelemetrySink.cloudWatch()`: no add-on `amazon-cloudwatch-observability` yet;
+ * - no add-on `cert-manager` yet, or `services.certificates` with `CertificateAuthority.issuer()` or `none()`.
  */
 export interface ExistingCluster {
   /**

@@ -5,6 +5,7 @@ import { IRole } from 'aws-cdk-lib/aws-iam';
 import { App, Chart, Lazy } from 'cdk8s';
 import { Construct } from 'constructs';
 import { BrainConfigurationFile, BrainDeclarations, InferenceLimits } from './brain-declarations';
+import { inferenceCertificates } from './inference-certificates';
 import { inferenceNetwork } from './inference-network';
 import { inferencePods, NAME } from './inference-pods';
 import { InferenceTelemetry } from './inference-telemetry';
@@ -16,7 +17,7 @@ import { IModelRuntime } from '../model-runtime';
 import { ITelemetrySink } from '../observability';
 import { fail } from '../private/fail';
 import { k8s } from '../private/k8s';
-import { JwtAuthorization } from '../security';
+import { ICertificateAuthority, JwtAuthorization } from '../security';
 import { resolveJwtAuthorization } from '../security/resolve-jwt-authorization';
 import { IWorkload } from '../security/workload';
 
@@ -67,6 +68,9 @@ export interface InferenceServiceProps {
 
   /** Namespaces of the cluster whose pods may call it over gRPC. @default - none: nobody calls gRPC */
   readonly grpcNamespaces?: string[];
+
+  /** Who signs what it shows to its callers and to the runtime. @default - each pod makes a certificate for itself, and the runtime is called without one */
+  readonly certificates?: ICertificateAuthority;
 }
 
 /**
@@ -104,7 +108,7 @@ export class InferenceService extends Construct implements IWorkload {
 
   constructor(scope: Construct, id: string, props: InferenceServiceProps) {
     super(scope, id);
-    const { cluster, environment, declarations, runtime, sink, grpcNamespaces = [] } = props;
+    const { cluster, environment, declarations, runtime, sink, certificates, grpcNamespaces = [] } = props;
     this.role = props.role;
     this.addBinding(Binding.REGION, Stack.of(this).region);
     this.requireNamespaces(grpcNamespaces);
@@ -124,6 +128,7 @@ export class InferenceService extends Construct implements IWorkload {
     });
     this.manifest = cluster.addManifests(NAME, chart);
     this.manifest.node.addDependency(identity);
+    certificates?.issue(`${NAME}-certificates`, this.manifest, inferenceCertificates(runtime));
     runtime?.connectCaller(this);
     sink?.connectSender(this);
   }

@@ -2,6 +2,7 @@ import { Construct, IConstruct } from 'constructs';
 import { TritonProps, TritonRuntime } from './triton-runtime';
 import { IBrainCluster } from '../cluster';
 import { BrainEnvironment } from '../environment';
+import type { ICertificateAuthority } from '../security';
 import { IWorkload } from '../security/workload';
 
 /** What runs the models: the inference service is its caller. */
@@ -19,6 +20,8 @@ export interface ModelRuntimeContext {
   readonly environment: BrainEnvironment;
   /** The cluster that it belongs to. */
   readonly cluster: IBrainCluster;
+  /** Who signs what a runtime in the cluster shows to its callers. @default - nobody: they call without TLS */
+  readonly certificates?: ICertificateAuthority;
 }
 
 /** The choice of a runtime: a value until it is bound to a serving plane. */

@@ -1,3 +1,4 @@
+export * from './cluster-services';
 export * from './data-plane';
 export * from './foundation-plane';
 export * from './operations-plane';

@@ -1,4 +1,5 @@
 import { Construct } from 'constructs';
+import { ClusterServices } from './cluster-services';
 import { DataPlane } from './data-plane';
 import { FoundationPlane } from './foundation-plane';
 import { BrainCluster, BrainClusterOptions, IBrainCluster } from '../cluster';
@@ -11,6 +12,7 @@ import { IModelRuntime, ModelRuntime } from '../model-runtime';
 import { ITelemetrySink, TelemetrySink } from '../observability';
 import { fail } from '../private/fail';
 import { Model } from '../registry';
+import { CertificateAuthority, ICertificateAuthority } from '../security';
 import { VectorIndex } from '../vectors';
 
 /** Properties of {@link ServingPlane}. */
@@ -39,6 +41,9 @@ export interface ServingPlaneProps {
   /** Kubernetes version, accelerator, administrators. @default - as each option says */
   readonly cluster?: BrainClusterOptions;
 
+  /** Certificates. @default - as each service says */
+  readonly services?: ClusterServices;
+
   /** What runs the models. @default - no runtime: every infer request answers `MODEL_NOT_READY` */
   readonly runtime?: ModelRuntime;
 
@@ -54,6 +59,9 @@ export class ServingPlane extends Construct {
   /** The cluster. */
   readonly cluster: IBrainCluster;
 
+  /** Who signs the certificates of its pods. */
+  readonly certificates?: ICertificateAuthority;
+
   /** What runs the models. */
   readonly runtime?: IModelRuntime;
 
@@ -68,11 +76,12 @@ export class ServingPlane extends Construct {
 
   constructor(scope: Construct, id: string, props: ServingPlaneProps) {
     super(scope, id);
-    const { environment, foundation, data, name, models, featureGroups, vectorIndexes, inference: options = {} } = props;
+    const { environment, foundation, data, name, models, featureGroups, vectorIndexes, services = {}, inference: options = {} } = props;
     const { network, keys, roles } = foundation;
 
     this.cluster = this.resolveCluster(props);
-    this.runtime = props.runtime?._bind(this, 'Runtime', { environment, cluster: this.cluster });
+    this.certificates = (services.certificates ?? CertificateAuthority.inCluster())._bind(this, 'Certificates', { cluster: this.cluster, name });
+    this.runtime = props.runtime?._bind(this, 'Runtime', { environment, cluster: this.cluster, certificates: this.certificates });
     const sink = options.telemetry?.sink ?? TelemetrySink.cloudWatch();
     this.telemetry = sink._bind(this, 'Telemetry', { environment, cluster: this.cluster, logsKey: keys.logs });
     this.inference = new InferenceService(this, 'Inference', {
@@ -85,6 +94,7 @@ export class ServingPlane extends Construct {
       image: options.image,
       runtime: this.runtime,
       sink: this.telemetry,
+      certificates: this.certificates,
       grpcNamespaces: options.grpcNamespaces,
     });
     if (options.tokens) this.inference.acceptTokens(options.tokens);

@@ -1,4 +1,5 @@
 export * from './brain-keys';
+export * from './certificates';
 export * from './jwt-authorization';
 export * from './service-linked-roles';
 export * from './workload';

@@ -8,6 +8,7 @@ import { ModelRuntime } from '../../src/model-runtime';
 import { TelemetrySink } from '../../src/observability';
 import { DataPlane, DataPlaneProps, FoundationPlane, ServingPlane, ServingPlaneProps } from '../../src/planes';
 import { Model } from '../../src/registry';
+import { CertificateAuthority } from '../../src/security';
 import { Similarity, VectorIndex } from '../../src/vectors';
 import { DIGEST, manifestObjects, oneOfKind } from '../cluster/fixture';
 
@@ -47,6 +48,24 @@ describe('ServingPlane', () => {
     expect(JSON.parse(oneOfKind(objects, 'ConfigMap', 'brain').data['brain.json'])).toMatchObject({
       models: [{ name: 'price' }], featureGroups: [{ name: 'house' }], vectorIndexes: [{ name: 'listings' }],
     });
+  });
+
+  test('service and runtime get certificates from an authority in the cluster, unless another is chosen', () => {
+    const certificates = (props: Partial<ServingPlaneProps>) => manifestObjects(servingPlane(props).stack, 'inference-service-certificates')
+      .map(({ metadata, spec }) => [metadata.namespace, spec.secretName, spec.usages, spec.issuerRef.name]);
+    expect(certificates({ runtime })).toEqual([
+      ['thalos-inference', 'inference-service-tls', ['server auth'], 'thalos-brain'],
+      ['thalos-inference', 'inference-service-runtime-tls', ['client auth'], 'thalos-brain'],
+    ]);
+    expect(certificates({ services: { certificates: CertificateAuthority.issuer({ name: 'platform' }) } })).toEqual([
+      ['thalos-inference', 'inference-service-tls', ['server auth'], 'platform'],
+    ]);
+  });
+
+  test('without an authority nothing of cert-manager is installed or made', () => {
+    const { stack, plane } = servingPlane({ services: { certificates: CertificateAuthority.none() } });
+    expect(plane.certificates).toBeUndefined();
+    expect(JSON.stringify(Template.fromStack(stack).toJSON())).not.toContain('cert-manager');
   });
 
   test('without a sink for telemetry there is no agent, and nothing leaves for one', () => {

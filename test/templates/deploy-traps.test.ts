@@ -5,6 +5,7 @@ import { Brain, BrainEnvironment, EdgeStrategy } from '../../src';
 import { EXAMPLES, removeFolders, templatesOf } from '../support/examples';
 import { Templates } from '../support/templates';
 import { CDK_TRAPS } from './rules/cdk-traps';
+import { CERTIFICATE_TRAPS } from './rules/certificate-traps';
 import { CLUSTER_TRAPS } from './rules/cluster-traps';
 import { DATA_TRAPS } from './rules/data-traps';
 import { EDGE_TRAPS } from './rules/edge-traps';
@@ -13,7 +14,9 @@ import { POD_TRAPS } from './rules/pod-traps';
 import { TELEMETRY_TRAPS } from './rules/telemetry-traps';
 import type { Traps } from './rules/trap';
 
-const TRAPS: Traps = { ...NETWORK_TRAPS, ...EDGE_TRAPS, ...CDK_TRAPS, ...CLUSTER_TRAPS, ...DATA_TRAPS, ...POD_TRAPS, ...TELEMETRY_TRAPS };
+const TRAPS: Traps = {
+  ...NETWORK_TRAPS, ...EDGE_TRAPS, ...CDK_TRAPS, ...CLUSTER_TRAPS, ...DATA_TRAPS, ...POD_TRAPS, ...TELEMETRY_TRAPS, ...CERTIFICATE_TRAPS,
+};
 
 afterAll(removeFolders);
 
