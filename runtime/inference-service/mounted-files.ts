@@ -1,9 +1,9 @@
 /** What CloudFormation and Kubernetes mount into the pod: brain.json and the bindings. */
-import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Binding, type BindingName, type BrainConfiguration, Paths } from '../../src/contract';
+import { readIfThere } from '../adapters/mounts';
 import { parseConfiguration } from '../core/configuration';
-import { BrainError, refuse } from '../core/errors';
+import { refuse } from '../core/errors';
 
 /** Where the contract's paths begin. */
 export const MOUNT_ROOT = '/etc/thalos';
@@ -32,14 +32,4 @@ export function readBindings(root: string): Bindings {
 /** Fails with INVALID_CONFIGURATION where the binding is absent. */
 export function requireBinding(bindings: Bindings, name: BindingName): string {
   return bindings[name] ?? refuse('INVALID_CONFIGURATION', `there is no binding '${name}': connect the resource to the inference service`);
-}
-
-/** Undefined where there is no such file. Fails with INVALID_CONFIGURATION where it cannot be read. */
-export function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new BrainError('INVALID_CONFIGURATION', `${path} cannot be read: ${(error as Error).message}`, {}, { cause: error });
-  }
 }

@@ -1,16 +1,12 @@
 /** The certificate of the service's ports, and the authorities of those who may call its gRPC port. */
-import { join } from 'node:path';
 import { generate } from 'selfsigned';
 import type { TlsMaterial } from './http-server';
-import { readIfThere, under } from './mounted-files';
+import { under } from './mounted-files';
 import { Paths } from '../../src/contract';
+import { readTlsSecret, TLS_FILES } from '../adapters/mounts';
 import { BrainError } from '../core/errors';
 import type { Logger } from '../core/ports';
 
-/** File names of a Kubernetes TLS secret. */
-const CERTIFICATE = 'tls.crt';
-const KEY = 'tls.key';
-const AUTHORITIES = 'ca.crt';
 /** How often the mounted certificate is looked at: a renewal leaves weeks. */
 const FOLLOW_MS = 60_000;
 /** Longer than any pod lives. */
@@ -52,8 +48,8 @@ export function followCertificate(
 
 function readMounted(root: string): TlsMaterial | undefined {
   const folder = under(root, Paths.SERVING_CERTIFICATES);
-  const [cert, key, ca] = [CERTIFICATE, KEY, AUTHORITIES].map((file) => readIfThere(join(folder, file)));
+  const { cert, key, ca } = readTlsSecret(folder);
   if (cert === undefined && key === undefined) return undefined;
-  if (cert === undefined || key === undefined) throw new BrainError('INVALID_CONFIGURATION', `${folder} must hold ${CERTIFICATE} and ${KEY}, one is missing`);
+  if (cert === undefined || key === undefined) throw new BrainError('INVALID_CONFIGURATION', `${folder} must hold ${TLS_FILES.cert} and ${TLS_FILES.key}, one is missing`);
   return { cert, key, ca };
 }

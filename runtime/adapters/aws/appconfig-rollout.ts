@@ -4,6 +4,7 @@ import {
   StartConfigurationSessionCommand,
 } from '@aws-sdk/client-appconfigdata';
 import type { RolloutDocument } from '../../../src/contract';
+import { Listeners } from '../../core/listeners';
 import type { Logger, RolloutSource } from '../../core/ports';
 import { parseRollout } from '../../core/rollout';
 
@@ -29,7 +30,7 @@ export class AppConfigRollout implements RolloutSource {
   private nextPollSeconds: number;
   private closed = false;
   private polling: Promise<void> | undefined;
-  private readonly callbacks = new Set<(document: RolloutDocument) => void>();
+  private readonly listeners = new Listeners<RolloutDocument>();
   private reported: string | undefined;
 
   constructor(private readonly options: AppConfigRolloutOptions) {
@@ -56,8 +57,7 @@ export class AppConfigRollout implements RolloutSource {
   }
 
   onChange(callback: (document: RolloutDocument) => void): () => void {
-    this.callbacks.add(callback);
-    return () => this.callbacks.delete(callback);
+    return this.listeners.add(callback);
   }
 
   async close(): Promise<void> {
@@ -138,6 +138,6 @@ export class AppConfigRollout implements RolloutSource {
   private take(document: RolloutDocument): void {
     if (JSON.stringify(document) === JSON.stringify(this.document)) return;
     this.document = document;
-    for (const callback of this.callbacks) callback(document);
+    this.listeners.tell(document);
   }
 }

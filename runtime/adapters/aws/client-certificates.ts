@@ -1,13 +1,11 @@
 /** The certificate that the service shows to the runtime, with the authorities that it trusts there, from mounted files. */
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { BrainError } from '../../core/errors';
+import { Listeners } from '../../core/listeners';
 import type { Clock, Logger } from '../../core/ports';
+import { readTlsSecret, TLS_FILES } from '../mounts';
 
-/** File names of a Kubernetes TLS secret, as cert-manager writes it. */
-const FILES = { cert: 'tls.crt', key: 'tls.key', ca: 'ca.crt' } as const;
 /** How often the files are looked at: a renewal leaves weeks, but a pod that started before its certificate was made waits for it. */
 const FOLLOW_MS = 10_000;
 
@@ -31,7 +29,7 @@ export class ClientCertificates {
   private certificate: ClientCertificate | undefined;
   private reported: string | undefined;
   private readonly timer: NodeJS.Timeout;
-  private readonly callbacks = new Set<(certificate: ClientCertificate) => void>();
+  private readonly listeners = new Listeners<ClientCertificate>();
 
   /** Fails with INVALID_CONFIGURATION where the files are there and not usable: nothing is in force yet that could stay. */
   constructor(private readonly options: ClientCertificatesOptions) {
@@ -46,7 +44,7 @@ export class ClientCertificates {
 
   /** Calls back on each renewal after this call. */
   onChange(callback: (certificate: ClientCertificate) => void): void {
-    this.callbacks.add(callback);
+    this.listeners.add(callback);
   }
 
   /** One look at the files, now. */
@@ -56,7 +54,7 @@ export class ClientCertificates {
       this.reported = undefined;
       if (!renewed || renewed === this.certificate) return;
       this.certificate = renewed;
-      for (const callback of this.callbacks) callback(renewed);
+      this.listeners.tell(renewed);
     } catch (error) {
       const reason = (error as Error).message;
       if (reason === this.reported) return;
@@ -67,16 +65,16 @@ export class ClientCertificates {
 
   close(): void {
     clearInterval(this.timer);
-    this.callbacks.clear();
+    this.listeners.clear();
   }
 
   /** The certificate in force where the files are still the same. */
   private read(): ClientCertificate | undefined {
     const { folder, clock } = this.options;
-    const [cert, key, ca] = Object.values(FILES).map((file) => readIfThere(join(folder, file)));
+    const { cert, key, ca } = readTlsSecret(folder);
     if (cert === undefined && key === undefined && ca === undefined) return undefined;
     if (cert === undefined || key === undefined || ca === undefined) {
-      throw new BrainError('INVALID_CONFIGURATION', `${folder} must hold ${Object.values(FILES).join(', ')}, one of them is missing`);
+      throw new BrainError('INVALID_CONFIGURATION', `${folder} must hold ${Object.values(TLS_FILES).join(', ')}, one of them is missing`);
     }
     const now = this.certificate;
     if (now && now.cert === cert && now.key === key && now.ca === ca) return now;
@@ -90,14 +88,5 @@ export class ClientCertificates {
     } catch (error) {
       throw new BrainError('INVALID_CONFIGURATION', `the certificate in ${folder} is not usable: ${(error as Error).message}`, {}, { cause: error });
     }
-  }
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new BrainError('INVALID_CONFIGURATION', `${path} cannot be read: ${(error as Error).message}`, {}, { cause: error });
   }
 }

@@ -1,6 +1,7 @@
 /** The pods of a headless service by their DNS records: without zones, and as fresh as the records are. */
 import { lookup } from 'node:dns/promises';
 import type { Endpoint, EndpointSource } from '../../core/balancer';
+import { Listeners } from '../../core/listeners';
 import type { Logger } from '../../core/ports';
 
 /** How often names are resolved: CoreDNS answers for a headless service with a lifetime of 5 s (CoreDNS, plugin `kubernetes`). */
@@ -20,7 +21,7 @@ export class DnsEndpoints implements EndpointSource {
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
   private reported = false;
-  private readonly callbacks = new Set<(endpoints: readonly Endpoint[]) => void>();
+  private readonly listeners = new Listeners<readonly Endpoint[]>();
 
   constructor(private readonly options: DnsEndpointsOptions) {}
 
@@ -36,14 +37,13 @@ export class DnsEndpoints implements EndpointSource {
   }
 
   onChange(callback: (endpoints: readonly Endpoint[]) => void): () => void {
-    this.callbacks.add(callback);
-    return () => this.callbacks.delete(callback);
+    return this.listeners.add(callback);
   }
 
   async close(): Promise<void> {
     this.closed = true;
     clearInterval(this.timer);
-    this.callbacks.clear();
+    this.listeners.clear();
   }
 
   /** One look at the records, now. An answer without addresses is a failure: what is known stays. */
@@ -63,7 +63,7 @@ export class DnsEndpoints implements EndpointSource {
     const same = endpoints.length === this.endpoints.length && endpoints.every(({ address }, index) => this.endpoints[index].address === address);
     if (this.closed || same || endpoints.length === 0) return;
     this.endpoints = endpoints;
-    for (const callback of this.callbacks) callback(this.endpoints);
+    this.listeners.tell(this.endpoints);
   }
 }
 

@@ -1,6 +1,7 @@
 /** The pods of one service, with their zones, from the EndpointSlices of the Kubernetes API (`discovery.k8s.io/v1`). */
 import { type KubernetesApi, type KubernetesObject, KubernetesWatch } from './kubernetes-watch';
 import type { Endpoint, EndpointSource } from '../../core/balancer';
+import { Listeners } from '../../core/listeners';
 import type { Logger } from '../../core/ports';
 
 /** What of an EndpointSlice is read here (Kubernetes API reference, "EndpointSlice v1 discovery.k8s.io"). */
@@ -34,7 +35,7 @@ export class EndpointSlices implements EndpointSource {
   private endpoints: readonly Endpoint[] = [];
   private listed = false;
   private text = '[]';
-  private readonly callbacks = new Set<(endpoints: readonly Endpoint[]) => void>();
+  private readonly listeners = new Listeners<readonly Endpoint[]>();
   private readonly watch: KubernetesWatch<EndpointSlice>;
 
   constructor(options: EndpointSlicesOptions) {
@@ -61,12 +62,11 @@ export class EndpointSlices implements EndpointSource {
   }
 
   onChange(callback: (endpoints: readonly Endpoint[]) => void): () => void {
-    this.callbacks.add(callback);
-    return () => this.callbacks.delete(callback);
+    return this.listeners.add(callback);
   }
 
   async close(): Promise<void> {
-    this.callbacks.clear();
+    this.listeners.clear();
     await this.watch.close();
   }
 
@@ -76,7 +76,7 @@ export class EndpointSlices implements EndpointSource {
     this.listed = true;
     this.text = text;
     this.endpoints = endpoints;
-    for (const callback of this.callbacks) callback(endpoints);
+    this.listeners.tell(endpoints);
   }
 }
 

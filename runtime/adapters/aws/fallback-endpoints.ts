@@ -1,5 +1,6 @@
 /** Endpoints of one source from the moment that it answers, and of another until then: a pod that starts while the first is away still serves. */
 import type { Endpoint, EndpointSource } from '../../core/balancer';
+import { Listeners } from '../../core/listeners';
 
 export interface KnowingSource extends EndpointSource {
   /** Whether it has answered since the process started. */
@@ -7,16 +8,16 @@ export interface KnowingSource extends EndpointSource {
 }
 
 export class FallbackEndpoints implements EndpointSource {
-  private readonly callbacks = new Set<(endpoints: readonly Endpoint[]) => void>();
+  private readonly listeners = new Listeners<readonly Endpoint[]>();
 
   constructor(private readonly preferred: KnowingSource, private readonly fallback: EndpointSource) {
     preferred.onChange((endpoints) => {
-      this.tell(endpoints);
+      this.listeners.tell(endpoints);
       // it is not asked again: what the preferred source knows stays in force
       void fallback.close();
     });
     fallback.onChange((endpoints) => {
-      if (!preferred.known) this.tell(endpoints);
+      if (!preferred.known) this.listeners.tell(endpoints);
     });
   }
 
@@ -25,16 +26,11 @@ export class FallbackEndpoints implements EndpointSource {
   }
 
   onChange(callback: (endpoints: readonly Endpoint[]) => void): () => void {
-    this.callbacks.add(callback);
-    return () => this.callbacks.delete(callback);
+    return this.listeners.add(callback);
   }
 
   async close(): Promise<void> {
-    this.callbacks.clear();
+    this.listeners.clear();
     await Promise.all([this.preferred.close(), this.fallback.close()]);
-  }
-
-  private tell(endpoints: readonly Endpoint[]): void {
-    for (const callback of this.callbacks) callback(endpoints);
   }
 }

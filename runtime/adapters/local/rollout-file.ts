@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { readIfThere } from './durable-files';
 import { messageOf } from './local-errors';
 import type { RolloutDocument } from '../../../src/contract';
+import { Listeners } from '../../core/listeners';
 import type { Logger, RolloutSource } from '../../core/ports';
 import { parseRollout } from '../../core/rollout';
 
@@ -15,7 +16,7 @@ export class FileRolloutSource implements RolloutSource {
   private text: string | undefined;
   /** Of the file that was read last: changes whenever the file may have changed. */
   private stamp: string | undefined;
-  private readonly callbacks = new Set<(document: RolloutDocument) => void>();
+  private readonly listeners = new Listeners<RolloutDocument>();
   private readonly timer: NodeJS.Timeout;
 
   constructor(private readonly file: string, private readonly logger: Logger) {
@@ -30,8 +31,7 @@ export class FileRolloutSource implements RolloutSource {
   }
 
   onChange(callback: (document: RolloutDocument) => void): () => void {
-    this.callbacks.add(callback);
-    return () => this.callbacks.delete(callback);
+    return this.listeners.add(callback);
   }
 
   /** Reads the file now, rather than at the next look. */
@@ -56,12 +56,12 @@ export class FileRolloutSource implements RolloutSource {
     }
     if (isDeepStrictEqual(document, this.document)) return;
     this.document = document;
-    for (const callback of this.callbacks) callback(document);
+    this.listeners.tell(document);
   }
 
   async close(): Promise<void> {
     clearInterval(this.timer);
-    this.callbacks.clear();
+    this.listeners.clear();
   }
 
   private look(): string {
