@@ -3,8 +3,7 @@ import { createTable, DynamoDbLocal } from './dynamodb-local';
 import { DynamoDbOnlineStore, lightReader } from '../../../runtime/adapters/aws/dynamodb-online-store';
 import type { ModelManifest } from '../../../src/contract';
 import { CONFIGURATION } from '../../runtime/core/brain.fixture';
-import { FaultProxy } from '../../support/fault-proxy';
-import { HttpFaults } from '../../support/http-faults';
+import { FaultyHttp } from '../faulty-http';
 import { expectContained, NETWORK_FAULTS, partOf, PLAIN, PLAIN_INPUT, ServiceUnderFaults, ZEROS } from '../service-under-faults';
 
 jest.setTimeout(300_000);
@@ -21,9 +20,7 @@ const MANIFESTS: readonly ModelManifest[] = [
 const THROTTLED = { status: 400, body: JSON.stringify({ __type: 'com.amazonaws.dynamodb.v20120810#ThrottlingException', message: 'slow down' }) };
 
 let server: DynamoDbLocal;
-let http: HttpFaults;
-let proxy: FaultProxy;
-let reads: number;
+let faulty: FaultyHttp;
 let store: DynamoDbOnlineStore;
 let traffic: ServiceUnderFaults;
 
@@ -39,14 +36,8 @@ beforeAll(async () => {
 });
 afterAll(() => server?.stop());
 beforeEach(async () => {
-  reads = 0;
-  http = await HttpFaults.start(server.port);
-  proxy = await FaultProxy.start(http.port, {
-    record: (chunk, direction) => {
-      if (direction === 'up') reads += chunk.toString('latin1').split('DynamoDB_20120810.BatchGetItem').length - 1;
-    },
-  });
-  store = new DynamoDbOnlineStore({ client: server.client(), table: 'served', reader: lightReader({ ...server.endpoint(proxy.port), table: 'served' }) });
+  faulty = await FaultyHttp.start(server.port, 'DynamoDB_20120810.BatchGetItem');
+  store = new DynamoDbOnlineStore({ client: server.client(), table: 'served', reader: lightReader({ ...server.endpoint(faulty.port), table: 'served' }) });
   let driver = 0;
   traffic = await ServiceUnderFaults.start({
     dependency: 'features',
@@ -60,22 +51,18 @@ beforeEach(async () => {
 afterEach(async () => {
   await traffic.close();
   await store.close();
-  await proxy.close();
-  await http.close();
+  await faulty.close();
 });
 
 const contained = (breaks: () => void) => expectContained(traffic, {
   breaks,
-  heals: () => {
-    proxy.set({ kind: 'pass' });
-    http.pass();
-  },
-  calls: () => reads,
+  heals: () => faulty.heal(),
+  calls: () => faulty.requests,
   codes: ['FEATURE_STORE_UNAVAILABLE', 'DEADLINE_EXCEEDED'],
 });
 
 describe('the service, while DynamoDB breaks:', () => {
-  test.each(NETWORK_FAULTS)('%s', (_, fault) => contained(() => proxy.set(fault)));
+  test.each(NETWORK_FAULTS)('%s', (_, fault) => contained(() => faulty.network.set(fault)));
 
-  test('it throttles', () => contained(() => http.answerShare(1, THROTTLED)));
+  test('it throttles', () => contained(() => faulty.answers.answerShare(1, THROTTLED)));
 });

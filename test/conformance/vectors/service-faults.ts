@@ -4,8 +4,7 @@ import { items, itemsIndex, ItemSequence } from './items';
 import type { OpenSearchServer } from './opensearch-server';
 import type { VectorSearch } from '../../../runtime/core/ports';
 import type { ModelManifest } from '../../../src/contract';
-import { FaultProxy } from '../../support/fault-proxy';
-import { HttpFaults } from '../../support/http-faults';
+import { FaultyHttp } from '../faulty-http';
 import { expectContained, NETWORK_FAULTS, partOf, PLAIN, PLAIN_INPUT, ServiceUnderFaults, ZEROS } from '../service-under-faults';
 
 const INDEX = itemsIndex('served');
@@ -19,9 +18,7 @@ const MANIFESTS: readonly ModelManifest[] = [
 
 export function vectorServiceFaults(server: () => OpenSearchServer, storeAt: (endpoint: string) => VectorSearch): void {
   describe('the service, while OpenSearch breaks:', () => {
-    let http: HttpFaults;
-    let proxy: FaultProxy;
-    let searches: number;
+    let faulty: FaultyHttp;
     let traffic: ServiceUnderFaults;
 
     beforeAll(async () => {
@@ -29,41 +26,31 @@ export function vectorServiceFaults(server: () => OpenSearchServer, storeAt: (en
       await switchAlias(server().client(), INDEX, '1');
     });
     beforeEach(async () => {
-      searches = 0;
-      http = await HttpFaults.start(server().port);
-      proxy = await FaultProxy.start(http.port, {
-        record: (chunk, direction) => {
-          if (direction === 'up') searches += chunk.toString('latin1').split('/_msearch').length - 1;
-        },
-      });
+      faulty = await FaultyHttp.start(server().port, '/_msearch');
       const sequence = new ItemSequence(7);
       traffic = await ServiceUnderFaults.start({
         dependency: 'vectors',
         configuration: { featureGroups: [], vectorIndexes: [INDEX] },
         manifests: MANIFESTS,
         runtime: ZEROS,
-        vectors: storeAt(`http://127.0.0.1:${proxy.port}`),
+        vectors: storeAt(`http://127.0.0.1:${faulty.port}`),
         inputs: (part) => part === 'free' ? [PLAIN_INPUT] : [{ name: 'route', datatype: 'FP32', shape: [1, INDEX.dimension], data: [...sequence.vector()] }],
       });
     });
     afterEach(async () => {
       await traffic.close();
-      await proxy.close();
-      await http.close();
+      await faulty.close();
     });
 
     const contained = (breaks: () => void) => expectContained(traffic, {
       breaks,
-      heals: () => {
-        proxy.set({ kind: 'pass' });
-        http.pass();
-      },
-      calls: () => searches,
+      heals: () => faulty.heal(),
+      calls: () => faulty.requests,
       codes: ['VECTOR_STORE_UNAVAILABLE', 'DEADLINE_EXCEEDED'],
     });
 
-    test.each(NETWORK_FAULTS)('%s', (_, fault) => contained(() => proxy.set(fault)));
+    test.each(NETWORK_FAULTS)('%s', (_, fault) => contained(() => faulty.network.set(fault)));
 
-    test('it throttles', () => contained(() => http.answerShare(1, { status: 429, body: '{"status":429}', headers: { 'content-type': 'application/json' } })));
+    test('it throttles', () => contained(() => faulty.answers.answerShare(1, { status: 429, body: '{"status":429}', headers: { 'content-type': 'application/json' } })));
   });
 }
