@@ -69,8 +69,8 @@ export const PARTS: { readonly [name: string]: Part } = {
       'triton/service-faults.test.ts'],
   },
   image: {
-    proves: 'the image of the inference service: built with buildah, run as a user without rights on a read-only root',
-    needs: { tools: [NODE, UNSHARE], memoryGiB: 1, diskGiB: 2 },
+    proves: 'the image of the inference service: built with buildah, run as its pod on a read-only root, inferring with real Triton and DynamoDB, drained',
+    needs: { tools: [NODE, UNSHARE, PYTHON, JAVA, MAVEN], memoryGiB: 2, diskGiB: 5 },
     tests: ['image/image.test.ts'],
   },
 };

@@ -1,82 +1,97 @@
-/** The image of the inference service, built and run: as a user without rights, on a read-only root, with what a pod mounts. */
+/** The image of the inference service, built and run as its pod: a user without rights, on a read-only root, with what the pod mounts. */
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
-import { connect } from 'node:http2';
 import { request } from 'node:https';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { BuiltImage, buildImage } from './builder';
+import { join } from 'node:path';
+import { credentials } from '@grpc/grpc-js';
+import { type BuiltImage, buildImage } from './builder';
 import { Container } from './container';
-import { Binding, BRAIN_CONFIGURATION_VERSION, DEFAULT_LIMITS, EMPTY_ROLLOUT_DOCUMENT, Paths, Port } from '../../../src/contract';
-import { Peer } from '../../runtime/adapters-aws/peer.fixture';
-import { call } from '../../runtime/inference-service/http.fixture';
+import { DRIVER, MODEL, surround, type Surroundings } from './surroundings';
+import { HEADER_LENGTH } from '../../../runtime/core/oip';
+import { Parameter, Port } from '../../../src/contract';
+import { Services, type StockClient, stockClient, unary } from '../../runtime/grpc/stock-client';
+import { type Answer, call } from '../../runtime/inference-service/http.fixture';
+import { issue } from '../../support/certificates';
 import { ROOT } from '../../support/examples';
 import { freePort } from '../free-port';
 
 jest.setTimeout(600_000);
 
-const MODEL = 'eta';
-const INFER = { method: 'POST', path: `/v2/models/${MODEL}/infer`, headers: { 'content-type': 'application/json' } };
-const BODY = JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 1], data: [1] }] });
+const INFER = `/v2/models/${MODEL}/infer`;
+/** Two trips, of which the second driver is unknown: its fare is by the declared defaults. */
+const DISTANCES = [10, 20];
+const DRIVERS = [DRIVER.id, 99];
+const FARES = [10 * DRIVER.perMile + DRIVER.flagFall, 20 * 1 + 5];
+const BODY = JSON.stringify({
+  inputs: [{ name: 'distance', datatype: 'FP32', shape: [2, 1], data: DISTANCES }, { name: 'driver', datatype: 'INT64', shape: [2], data: DRIVERS }],
+});
 
 let image: BuiltImage;
-let aws: Peer;
-let mounted: string;
+let around: Surroundings;
 let container: Container;
-/** Free ones: the container shares this machine's network. */
-const url = { rest: '', grpc: '', health: '', metrics: '' };
+/** Told of what arrives on the way to Triton. */
+let asked: (bytes: Buffer) => void = () => undefined;
+const ports = { rest: 0, grpc: 0, health: 0, metrics: 0 };
+const clients: StockClient[] = [];
 
-/** AppConfig with the document that every new brain has; nothing else of AWS is asked by a brain without models. */
-const appConfig = ({ path }: { path: string }) => {
-  if (path === '/configurationsessions') return { status: 201, body: { InitialConfigurationToken: 'one' } };
-  const headers = { 'next-poll-configuration-token': 'two', 'next-poll-interval-in-seconds': '15' };
-  return path.startsWith('/configuration?') ? { headers, body: JSON.stringify(EMPTY_ROLLOUT_DOCUMENT) } : { status: 404, body: {} };
-};
+const url = (name: keyof typeof ports) => `${name === 'rest' ? 'https' : 'http'}://127.0.0.1:${ports[name]}`;
+const isReady = async () => (await call(url('health'), { path: '/v2/health/ready' }).catch(() => undefined))?.status === 200;
+const json = (more: object = {}) => call(url('rest'), { method: 'POST', path: INFER, payload: BODY, headers: { 'content-type': 'application/json' }, ...more });
 
-const inMount = (path: string) => join(mounted, path.slice('/etc/thalos/'.length));
-
-function mount(files: { readonly [path: string]: string }): void {
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(inMount(path)), { recursive: true });
-    writeFileSync(inMount(path), text);
-  }
+function floats(bytes: Buffer): number[] {
+  return Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(4 * at));
 }
 
-const isReady = async () => (await call(url.health, { path: '/v2/health/ready' }).catch(() => undefined))?.status === 200;
+function grpc(channel: ReturnType<typeof credentials.createSsl>): StockClient {
+  const client = stockClient(Services.inference, ports.grpc, {}, channel);
+  clients.push(client);
+  return client;
+}
+
+/** With a certificate of the authority that the pod's secret names. */
+async function trusted(): Promise<StockClient> {
+  const { cert, key } = await issue(around.authority);
+  return grpc(credentials.createSsl(Buffer.from(around.authority.cert), Buffer.from(key), Buffer.from(cert)));
+}
+
+/** Asks, and resolves when the question is on its way to Triton. */
+async function held<T>(ask: () => Promise<T>): Promise<{ readonly answer: Promise<T> }> {
+  const arrived = new Promise<void>((resolve) => {
+    asked = () => resolve();
+  });
+  const answer = ask();
+  await Promise.race([arrived, answer]);
+  return { answer };
+}
+
+const message = () => {
+  const distances = Buffer.from(Float32Array.from(DISTANCES).buffer);
+  const drivers = Buffer.from(BigInt64Array.from(DRIVERS, BigInt).buffer);
+  return {
+    model_name: MODEL,
+    inputs: [{ name: 'distance', datatype: 'FP32', shape: [2, 1] }, { name: 'driver', datatype: 'INT64', shape: [2] }],
+    raw_input_contents: [distances, drivers],
+  };
+};
 
 beforeAll(async () => {
   image = buildImage(join(ROOT, 'assets/inference-service'));
-  aws = await Peer.start(appConfig);
-  mounted = mkdtempSync(join(tmpdir(), 'conformance-image-'));
-  chmodSync(mounted, 0o755);
-  mount({
-    [Paths.CONFIGURATION]: JSON.stringify({
-      schemaVersion: BRAIN_CONFIGURATION_VERSION, name: 'brain', environment: 'dev', models: [{ name: MODEL, owner: 'tests' }], featureGroups: [], vectorIndexes: [], limits: DEFAULT_LIMITS,
-    }),
-    [`${Paths.BINDINGS}/${Binding.REGION}`]: 'eu-central-1',
-    [`${Paths.BINDINGS}/${Binding.ARTIFACT_BUCKET}`]: 'artifacts',
-    [`${Paths.BINDINGS}/${Binding.ROLLOUT_APPLICATION}`]: 'application',
-    [`${Paths.BINDINGS}/${Binding.ROLLOUT_ENVIRONMENT}`]: 'environment',
-    [`${Paths.BINDINGS}/${Binding.ROLLOUT_PROFILE}`]: 'profile',
-  });
+  around = await surround((bytes) => asked(bytes));
   const args: string[] = [];
   for (const name of ['rest', 'grpc', 'health', 'metrics'] as const) {
-    const port = await freePort();
-    url[name] = `${name === 'rest' || name === 'grpc' ? 'https' : 'http'}://127.0.0.1:${port}`;
-    args.push(`--${name}-port`, `${port}`);
+    ports[name] = await freePort();
+    args.push(`--${name}-port`, `${ports[name]}`);
   }
-  container = Container.start(image, mounted, {
-    args, variables: { AWS_ENDPOINT_URL: aws.url, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'secret' },
-  });
+  container = Container.start(image, around.container(args));
   await container.until(isReady);
 });
 
 afterAll(async () => {
+  for (const client of clients) client.close();
   container?.kill();
-  await aws?.stop();
+  await around?.stop();
   image?.remove();
-  if (mounted) rmSync(mounted, { recursive: true, force: true });
 });
 
 describe('the image', () => {
@@ -113,58 +128,114 @@ describe('the process', () => {
     for (const set of ['CapEff', 'CapPrm', 'CapAmb']) expect(Number.parseInt(status[set], 16)).toBe(0);
   });
 
+  test('is what the security context of its pod asks for', () => {
+    expect(around.pod.spec.securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 1000, runAsGroup: 1000 });
+    expect(around.pod.container.securityContext).toMatchObject({ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } });
+  });
+
   test('can write to its memory-backed /tmp and nowhere else', () => {
     const mounts = container.proc('mountinfo').trim().split('\n').map((line) => line.split(' ')).map((fields) => ({ path: fields[4], options: fields[5].split(',') }));
     const at = (path: string) => mounts.filter((each) => each.path === path).at(-1)!.options;
     expect(at('/')).toContain('ro');
-    expect(at('/etc/thalos')).toContain('ro');
-    expect(at('/tmp')).toContain('rw');
+    for (const { path, source } of around.pod.mounts) expect([path, at(path)[0]]).toEqual([path, source ? 'ro' : 'rw']);
+    expect(around.pod.mounts.filter(({ source }) => !source).map(({ path }) => path)).toEqual(['/tmp']);
     expect(mounts.filter(({ path, options }) => options.includes('rw') && !/^\/(tmp|proc|dev)(\/|$)/.test(path))).toEqual([]);
   });
 });
 
 describe('the service', () => {
   test('is live and ready', async () => {
-    for (const path of ['/v2/health/live', '/v2/health/ready']) expect((await call(url.health, { path })).status).toBe(200);
+    for (const path of ['/v2/health/live', '/v2/health/ready']) expect((await call(url('health'), { path })).status).toBe(200);
   });
 
-  test('answers over TLS: a brain without models has none that is ready', async () => {
-    expect(await call(url.rest, { ...INFER, payload: BODY })).toMatchObject({ status: 503, body: { code: 'MODEL_NOT_READY' } });
-    expect((await call(url.rest, { path: '/v2/models/unknown' })).body).toMatchObject({ code: 'UNKNOWN_MODEL' });
+  test('infers over REST: features of a real table, a real Triton over mutual TLS, and says what went into the answer', async () => {
+    const { status, body } = await json();
+    expect({ status, body }).toMatchObject({
+      status: 200,
+      body: {
+        model_name: MODEL,
+        model_version: '1',
+        outputs: [{ name: 'fare', datatype: 'FP32', shape: [2, 1], data: FARES }],
+        parameters: { [Parameter.DEFAULTED]: 'drivers.per_mile,drivers.flag_fall', [Parameter.FEATURE_AS_OF]: expect.any(String) },
+      },
+    });
   });
 
-  test('answers gRPC over TLS', async () => {
-    const session = connect(url.grpc, { rejectUnauthorized: false });
-    const stream = session.request({ ':method': 'POST', ':path': '/inference.GRPCInferenceService/ServerLive', 'content-type': 'application/grpc', 'te': 'trailers' });
-    stream.end(Buffer.alloc(5));
-    const trailers = once(stream, 'trailers');
-    const message = Buffer.concat(await stream.toArray());
+  test('infers over REST with binary tensors', async () => {
+    const header = JSON.stringify({
+      parameters: { binary_data_output: true },
+      inputs: [
+        { name: 'distance', datatype: 'FP32', shape: [2, 1], parameters: { binary_data_size: 8 } },
+        { name: 'driver', datatype: 'INT64', shape: [2], parameters: { binary_data_size: 16 } },
+      ],
+    });
+    const { status, headers, bytes }: Answer = await json({
+      headers: { 'content-type': 'application/octet-stream', [HEADER_LENGTH]: header.length },
+      payload: Buffer.concat([Buffer.from(header), ...message().raw_input_contents]),
+    });
+    expect(status).toBe(200);
+    expect(floats(bytes.subarray(Number(headers[HEADER_LENGTH])))).toEqual(FARES);
+  });
 
-    // one message, uncompressed, of two bytes: field 1, `live`, is true
-    expect(message.toString('hex')).toBe('00000000020801');
-    expect((await trailers)[0]['grpc-status']).toBe('0');
-    session.close();
+  test('infers over gRPC for a client whose certificate its own authority has signed', async () => {
+    const { model_version, raw_output_contents } = await unary(await trusted(), 'ModelInfer', message());
+    expect(model_version).toBe('1');
+    expect(floats(raw_output_contents[0])).toEqual(FARES);
+  });
+
+  test('refuses gRPC without a certificate', async () => {
+    const client = grpc(credentials.createSsl(Buffer.from(around.authority.cert)));
+    await expect(unary(client, 'ServerLive', {}, {}, { deadline: Date.now() + 10_000 })).rejects.toMatchObject({ code: 14 });
+  });
+
+  test('shows the mounted certificate over REST', async () => {
+    const sent = request(`${url('rest')}/v2/health/live`, { agent: false, ca: around.authority.cert });
+    sent.end();
+    expect(((await once(sent, 'response'))[0] as IncomingMessage).statusCode).toBe(200);
+  });
+
+  test('knows no model but the declared ones', async () => {
+    expect((await call(url('rest'), { path: '/v2/models/unknown' })).body).toMatchObject({ code: 'UNKNOWN_MODEL' });
   });
 
   test('shows metrics to who scrapes', async () => {
-    const { status, bytes } = await call(url.metrics, { path: '/metrics' });
+    const { status, bytes } = await call(url('metrics'), { path: '/metrics' });
     expect(status).toBe(200);
     expect(bytes.toString()).toMatch(/^# (HELP|TYPE) /m);
+    expect(bytes.toString()).toMatch(new RegExp(`\\bmodel="${MODEL}"`));
   });
 
-  test('drains on SIGTERM: not ready any more, what has begun is answered, and it ends with 0', async () => {
-    const begun = request(`${url.rest}${INFER.path}`, {
-      agent: false, method: 'POST', rejectUnauthorized: false, headers: { ...INFER.headers, 'content-length': BODY.length, 'expect': '100-continue' },
+  test('follows the rollout document to another version', async () => {
+    around.release('2');
+    await container.until(async () => (await json()).body.model_version === '2');
+    expect((await json()).body.outputs[0].data).toEqual(FARES.map((fare) => fare + 100));
+  });
+
+  test('drains on SIGTERM: not ready any more, what has begun is answered by the model, and it ends with 0', async () => {
+    const client = await trusted();
+    await unary(client, 'ServerLive', {});
+    // its body comes when the drain has begun
+    const late = request(`${url('rest')}${INFER}`, {
+      agent: false, method: 'POST', rejectUnauthorized: false, headers: { 'content-type': 'application/json', 'content-length': BODY.length, 'expect': '100-continue' },
     });
-    begun.flushHeaders();
-    await once(begun, 'continue');
+    late.flushHeaders();
+    await once(late, 'continue');
+    const lateAnswer = once(late, 'response');
+    // these are on their way to Triton, and arrive there when the drain has begun
+    around.proxy.set({ kind: 'black-hole' });
+    const overRest = await held(() => json());
+    const overGrpc = await held(() => unary(client, 'ModelInfer', message()));
 
     container.terminate();
     await container.until(async () => !await isReady());
-    begun.end(BODY);
-    const [answer] = await once(begun, 'response') as [IncomingMessage];
+    around.proxy.set({ kind: 'pass' });
+    late.end(BODY);
 
-    expect(JSON.parse((await answer.toArray()).join(''))).toMatchObject({ code: 'MODEL_NOT_READY' });
+    const fares = FARES.map((fare) => fare + 100);
+    expect((await overRest.answer).body.outputs[0].data).toEqual(fares);
+    expect(floats((await overGrpc.answer).raw_output_contents[0])).toEqual(fares);
+    const [answer] = await lateAnswer as [IncomingMessage];
+    expect(JSON.parse((await answer.toArray()).join(''))).toMatchObject({ outputs: [{ data: fares }] });
     expect(await container.exit()).toBe(0);
   });
 });
