@@ -5,9 +5,9 @@ import { connect, type Socket } from 'node:net';
 export interface Load {
   /**
    * Sends so many requests, and resolves when all are answered; fails unless every answer is a good one. A request that the service sheds, as
-   * it does when the machine has held it up, is sent again; more than one in a hundred of them fail.
+   * it does when the machine has held it up, is sent again; more than `patience` of them fail. @default - one in a hundred, and 8 at least
    */
-  run(requests: number): Promise<void>;
+  run(requests: number, patience?: number): Promise<void>;
   close(): void;
 }
 
@@ -17,7 +17,7 @@ export const CONNECTIONS = 8;
 /** Says that the service is too busy, by either protocol. */
 class Shed extends Error {}
 
-async function insist(requests: number, lanes: readonly (() => Promise<void>)[]): Promise<void> {
+async function insist(lanes: readonly (() => Promise<void>)[], requests: number, patience = Math.max(8, requests / 100)): Promise<void> {
   let left = requests;
   let shed = 0;
   await Promise.all(lanes.map(async (ask) => {
@@ -25,7 +25,7 @@ async function insist(requests: number, lanes: readonly (() => Promise<void>)[])
       try {
         await ask();
       } catch (error) {
-        if (!(error instanceof Shed) || ++shed > Math.max(8, requests / 100)) throw error;
+        if (!(error instanceof Shed) || ++shed > patience) throw error;
         left++;
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
@@ -57,8 +57,8 @@ export class HttpLoad implements Load {
 
   private constructor(private readonly lanes: readonly HttpLane[]) {}
 
-  run(requests: number): Promise<void> {
-    return insist(requests, this.lanes.map((lane) => () => lane.ask()));
+  run(requests: number, patience?: number): Promise<void> {
+    return insist(this.lanes.map((lane) => () => lane.ask()), requests, patience);
   }
 
   close(): void {
@@ -175,8 +175,8 @@ export class GrpcLoad implements Load {
     this.headers = { [constants.HTTP2_HEADER_METHOD]: 'POST', ':path': path, 'content-type': 'application/grpc', 'te': 'trailers', ...metadata };
   }
 
-  run(requests: number): Promise<void> {
-    return insist(requests, this.sessions.map((session) => () => this.ask(session)));
+  run(requests: number, patience?: number): Promise<void> {
+    return insist(this.sessions.map((session) => () => this.ask(session)), requests, patience);
   }
 
   close(): void {

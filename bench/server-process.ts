@@ -17,8 +17,8 @@ const NATIVE = ['lmdb', '@duckdb/node-api', 'onnxruntime-node', 'onnxruntime-web
 export const SERVER_CORE = 0;
 export const LOAD_CORE = 1;
 
-/** What a server is asked over its channel; it answers in the same order. */
-export type Question = 'cpu' | 'memory' | 'health' | 'hold' | 'release' | 'inModel';
+/** What a server is asked over its channel; it answers in the same order. `delay` is of the event loop since `health`, milliseconds. */
+export type Question = 'cpu' | 'memory' | 'health' | 'delay' | 'hold' | 'release' | 'inModel';
 
 export interface Memory {
   /** After a collection, bytes. */
@@ -33,8 +33,6 @@ export interface Health extends Memory {
   readonly descriptors: number;
   /** What keeps the event loop alive, by kind. */
   readonly resources: Readonly<Record<string, number>>;
-  /** Delay of the event loop since the last question, milliseconds. */
-  readonly delayP99Ms: number;
 }
 
 let pinnable: boolean | undefined;
