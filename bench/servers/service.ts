@@ -13,6 +13,7 @@ import { Sigv4Signer } from '../../runtime/adapters/aws/sigv4';
 import { TritonRuntime } from '../../runtime/adapters/aws/triton-runtime';
 import { type Authenticator, NO_AUTHENTICATION } from '../../runtime/core/caller';
 import { type ModelRuntime, SYSTEM_CLOCK } from '../../runtime/core/ports';
+import { letHeapGrow } from '../../runtime/inference-service/heap';
 import { createService } from '../../runtime/inference-service/service';
 import { TokenAuthenticator } from '../../runtime/inference-service/token-authenticator';
 import { createTelemetry } from '../../runtime/telemetry/create-telemetry';
@@ -76,6 +77,7 @@ function authenticator(given: ServiceSettings['issuer']): Authenticator {
 }
 
 async function main(): Promise<void> {
+  letHeapGrow();
   const { dependencies, receivers = dependencies, stores = false, certificates, telemetry, issuer } = settings<ServiceSettings>();
   const configuration = stores ? CONFIGURATION : BARE;
   const model = new NoModel();

@@ -12,6 +12,7 @@ import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
 import { awsPorts } from './aws-ports';
 import { awsTelemetry } from './aws-telemetry';
+import { letHeapGrow } from './heap';
 import { type JsonLogger, jsonLogger } from './json-logger';
 import { metricsServer } from './metrics-server';
 import { type Bindings, MOUNT_ROOT, readBindings, readConfiguration, requireBinding } from './mounted-files';
@@ -30,6 +31,7 @@ const LOG_BATCH_MS = 100;
 const DRAIN_SLACK_MS = 2000;
 
 async function main(logger: JsonLogger): Promise<void> {
+  letHeapGrow();
   const port = { type: 'string' } as const;
   const { values } = parseArgs({
     options: { 'root': { type: 'string', default: MOUNT_ROOT }, 'rest-port': port, 'grpc-port': port, 'health-port': port, 'metrics-port': port },

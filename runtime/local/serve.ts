@@ -18,6 +18,7 @@ import { FileRolloutSource } from '../adapters/local/rollout-file';
 import { FlatVectorSearch } from '../adapters/local/vector-search';
 import { type Logger, SYSTEM_CLOCK } from '../core/ports';
 import { approvedVersions } from '../core/rollout';
+import { letHeapGrow } from '../inference-service/heap';
 import { createService, type Endpoint, type Service } from '../inference-service/service';
 
 /** What listening fails with where the host is not this machine's, or cannot be resolved. */
@@ -70,6 +71,7 @@ interface Listening extends Exposure {
 }
 
 async function serve(workplace: Workplace, listening: Listening, { natives, terminal }: Context): Promise<void> {
+  letHeapGrow();
   const { configuration, data } = workplace;
   const logger = new TerminalLogger(terminal);
   const stopped = stopSignal(terminal, configuration.limits.requestTimeoutMs);
