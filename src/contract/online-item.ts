@@ -48,7 +48,11 @@ export function onlineKey(group: Pick<FeatureGroupSchema, 'name' | 'version'>, e
   return `${prefix}~${createHash('sha256').update(key, 'utf8').digest('hex')}`;
 }
 
+/** Parts that are written as they are: mostly all. */
+const PLAIN = /^[ !"$&-}]*$/;
+
 function escapePart(part: string): string {
+  if (PLAIN.test(part)) return part;
   return part.replace(/[%#~]|\p{Surrogate}/gu, (character) => {
     const code = character.charCodeAt(0).toString(16).toUpperCase();
     return code.length > 2 ? `%u${code}` : `%${code}`;
