@@ -29,6 +29,9 @@ export interface IBrainCluster extends IConstruct {
   /** GPU nodes of the cluster, over all zones: the base that is always there. */
   readonly gpuNodes: number;
 
+  /** GPU nodes that may come beside the base in a burst. */
+  readonly gpuBurstNodes: number;
+
   /** Addresses of Kubernetes services. */
   readonly serviceCidr: string;
 

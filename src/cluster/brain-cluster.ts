@@ -13,23 +13,41 @@ import { AddOns } from './add-ons';
 import { cidrsOf, dnsAddressOf, requireServiceBlock } from './addresses';
 import { IBrainCluster, PodIdentity } from './brain-cluster-reference';
 import { AddOnBasis, ClusterObjects } from './cluster-objects';
+import { devicePlugin } from './device-plugin';
 import { ExistingCluster, ExistingClusterProps } from './existing-cluster';
 import { GivenCluster } from './given-cluster';
+import { GpuBase } from './gpu-base';
+import { GpuBurst } from './gpu-burst';
+import { GpuBurstPool } from './gpu-burst-pool';
 import { GpuNodeGroups } from './gpu-node-groups';
+import { GpuNodeImage } from './gpu-node-image';
 import { KubectlAccess } from './kubectl-access';
+import { priorityClasses } from './priority-classes';
 import { BrainEnvironment } from '../environment';
 import { IBrainNetwork } from '../network';
 import { fail } from '../private/fail';
 import { k8s } from '../private/k8s';
 import { requireUnique } from '../private/names';
 
+/** GPU nodes of a cluster. */
+export interface GpuCapacity {
+  /** The nodes that are always there. @default GpuBase.onDemand(2) */
+  readonly base?: GpuBase;
+
+  /** The nodes that come when the base is full. @default GpuBurst.onDemand({ maxNodes: 3 }) */
+  readonly burst?: GpuBurst;
+
+  /** What the nodes of the base run; Auto Mode's nodes run its own. @default GpuNodeImage.bottlerocket() */
+  readonly nodeImage?: GpuNodeImage;
+}
+
 /** What an app decides about its brain's cluster. */
 export interface BrainClusterOptions {
   /** What models run on. @default Accelerator.CPU */
   readonly accelerator?: Accelerator;
 
-  /** GPU nodes in each AZ: minimum, desired and maximum alike. 0 for a first deploy without GPU quota. @default 1 */
-  readonly gpuNodesPerZone?: number;
+  /** How many GPU nodes there are, and what they run. @default - two nodes are left when an AZ is lost, and three more come in a burst */
+  readonly gpu?: GpuCapacity;
 
   /** Kubernetes version. @default KubernetesVersion.V1_35 */
   readonly version?: KubernetesVersion;
@@ -92,17 +110,23 @@ export class BrainCluster extends Construct implements IBrainCluster {
   /** What models run on. */
   readonly accelerator: Accelerator;
 
+  /** The role of the control plane. */
+  readonly role: Role;
+
   /** The role of Auto Mode's nodes. */
   readonly nodeRole: Role;
 
   /** Add-ons of managed nodes: undefined with Accelerator.CPU, whose nodes are all Auto Mode's. */
   readonly addOns?: AddOns;
 
-  /** GPU nodes: undefined with Accelerator.CPU. */
+  /** GPU nodes that are always there: undefined with Accelerator.CPU. */
   readonly gpuNodeGroups?: GpuNodeGroups;
 
-  /** GPU nodes of the cluster, over all zones: the base that is always there. */
+  /** GPU nodes for a burst: undefined with Accelerator.CPU and with GpuBurst.none(). */
+  readonly gpuBurst?: GpuBurstPool;
+
   readonly gpuNodes: number;
+  readonly gpuBurstNodes: number;
 
   /** Its name: of this stack alone, and known before the cluster is. */
   readonly clusterName: string;
@@ -128,7 +152,6 @@ export class BrainCluster extends Construct implements IBrainCluster {
 
     this.options = options;
     this.accelerator = options.accelerator ?? Accelerator.CPU;
-    this.gpuNodes = this.accelerator.gpus > 0 ? (options.gpuNodesPerZone ?? 1) * subnets.length : 0;
     this.serviceCidr = serviceCidr;
     this.nodeCidrs = cidrsOf(network.vpc);
     this.dnsAddress = dnsAddressOf(requireServiceBlock(this, serviceCidr, network.vpc));
@@ -153,15 +176,17 @@ export class BrainCluster extends Construct implements IBrainCluster {
       managedPolicies: ['AmazonEKSWorkerNodeMinimalPolicy', 'AmazonEC2ContainerRegistryPullOnly'].map((name) => ManagedPolicy.fromAwsManagedPolicyName(name)),
     });
 
+    this.role = this.clusterRole(encryptionKey);
     this.resource = new Cluster(this, 'Resource', {
       clusterName: this.clusterName,
       version,
-      role: this.clusterRole(encryptionKey),
+      role: this.role,
       vpc: network.vpc,
       // Without this CDK adds the public subnets, and Auto Mode's default node class starts nodes there.
       vpcSubnets: [{ subnets }],
       securityGroup: controlPlane,
       endpointAccess: EndpointAccess.PRIVATE,
+      controlPlaneScalingTier: environment.controlPlaneTier,
       serviceIpv4Cidr: serviceCidr,
       compute: { nodePools: ['system', 'general-purpose'], nodeRole: this.nodeRole },
       // Replaced clusters follow from changing this later: decided once, and nobody becomes administrator by having deployed.
@@ -184,24 +209,18 @@ export class BrainCluster extends Construct implements IBrainCluster {
 
     if (this.accelerator.gpus > 0) {
       this.addOns = new AddOns(this, 'AddOns', { cluster: this.cluster, version, versions: options.addOnVersions });
-      this.gpuNodeGroups = new GpuNodeGroups(this, 'GpuNodeGroups', {
-        cluster: this.cluster,
-        version,
-        accelerator: this.accelerator,
-        subnets,
-        nodesPerZone: options.gpuNodesPerZone ?? 1,
-        encryptionKey,
-      });
-      for (const group of this.gpuNodeGroups.nodeGroups) {
-        group.node.addDependency(...this.addOns.beforeNodes);
-        if (props.serviceLinkedRoles) group.node.addDependency(props.serviceLinkedRoles);
-      }
-      this.addOns.nodeMonitoring.node.addDependency(...this.gpuNodeGroups.nodeGroups);
+      this.gpuNodeGroups = this.baseOfGpus(props, version, this.addOns);
       this.objects.before.push(this.addOns, ...this.gpuNodeGroups.nodeGroups);
+    } else if (options.gpu) {
+      fail(this, 'GpuWithoutAccelerator', 'gpu describes GPU nodes, and the accelerator is Accelerator.CPU: name an accelerator, or leave gpu out');
     }
-
     // Every later manifest waits for the switch: pods that start before it start without network policies.
-    this.objects.before.push(this.addManifests('network-policy', this.networkPolicyController()));
+    this.objects.first('network-policy', this.networkPolicyController());
+    this.objects.first('priority-classes', priorityClasses());
+    this.applyDevicePlugin(environment);
+    this.gpuBurst = this.burstOfGpus(props);
+    this.gpuNodes = this.gpuNodeGroups?.nodes ?? 0;
+    this.gpuBurstNodes = this.gpuBurst ? this.burst.maxNodes : 0;
   }
 
   addManifests(name: string, chart: Chart): KubernetesManifest {
@@ -217,6 +236,37 @@ export class BrainCluster extends Construct implements IBrainCluster {
     const version = this.options.version ?? KubernetesVersion.V1_35;
     const after = this.addOns ? [...this.addOns.beforeNodes, this.addOns.coreDns] : [];
     return { version: AddOns._version(addOn, version, this.options.addOnVersions), after };
+  }
+
+  private get burst(): GpuBurst {
+    return this.options.gpu?.burst ?? GpuBurst.onDemand({ maxNodes: 3 });
+  }
+
+  private baseOfGpus({ network, encryptionKey, serviceLinkedRoles }: BrainClusterProps, version: KubernetesVersion, addOns: AddOns): GpuNodeGroups {
+    const { base, nodeImage } = this.options.gpu ?? {};
+    const groups = new GpuNodeGroups(this, 'GpuNodeGroups', { cluster: this.cluster, version, accelerator: this.accelerator, network, encryptionKey, base, nodeImage });
+    for (const group of groups.nodeGroups) {
+      group.node.addDependency(...addOns.beforeNodes);
+      if (serviceLinkedRoles) group.node.addDependency(serviceLinkedRoles);
+    }
+    addOns.nodeMonitoring.node.addDependency(...groups.nodeGroups);
+    return groups;
+  }
+
+  private applyDevicePlugin(environment: BrainEnvironment): void {
+    const image = this.gpuNodeGroups && this.options.gpu?.nodeImage?._devicePlugin;
+    if (image) this.objects.first('device-plugin', devicePlugin(image._bind(this, 'DevicePlugin', environment), this.accelerator));
+  }
+
+  /** Workloads wait for the pool, and so go before it: a pool that still had pods would be drained for as long as their budgets say. */
+  private burstOfGpus({ network, encryptionKey }: BrainClusterProps): GpuBurstPool | undefined {
+    if (this.accelerator.gpus === 0 || this.burst.maxNodes === 0) return undefined;
+    const pool = new GpuBurstPool(this, 'GpuBurst', {
+      cluster: this.cluster, clusterRole: this.role, accelerator: this.accelerator, network, encryptionKey, burst: this.burst,
+    });
+    this.objects.first('gpu-node-class', pool._nodeClass()).node.addDependency(pool);
+    this.objects.first('gpu-node-pool', pool._nodePool());
+    return pool;
   }
 
   private requireZones({ privateSubnets }: IBrainNetwork): ISubnet[] {

@@ -52,6 +52,13 @@ export class ClusterObjects {
     return manifest;
   }
 
+  /** Applies objects that every later manifest waits for, and outlives at deletion. */
+  first(name: string, chart: Chart): KubernetesManifest {
+    const manifest = this.addManifests(name, chart);
+    this.before.push(manifest);
+    return manifest;
+  }
+
   addPodIdentity(id: string, identity: PodIdentity): CfnPodIdentityAssociation {
     return new CfnPodIdentityAssociation(this.room('PodIdentities'), id, {
       clusterName: this.cluster.clusterName,

@@ -10,6 +10,7 @@ import { IBrainNetwork } from '../network';
  * - network policies that are enforced: Auto Mode with `enable-network-policy-controller`, or the VPC CNI with `enableNetworkPolicy`;
  * - EKS Pod Identity: Auto Mode, or the add-on `eks-pod-identity-agent`;
  * - for a GPU accelerator: nodes with the label `thalos-brain/accelerator: <name>`, the taint `nvidia.com/gpu` (NoSchedule) and NVIDIA's device plugin;
+ * - for warm pools and bursts: an autoscaler that knows pods that wait;
  * - for an edge: the TargetGroupBinding of Auto Mode (`eks.amazonaws.com/v1`), and a cluster security group that pods have;
  * - for `TelemetrySink.cloudWatch()`: no add-on `amazon-cloudwatch-observability` yet;
  * - no add-on `cert-manager` yet, or `services.certificates` with `CertificateAuthority.issuer()` or `none()`.
@@ -23,6 +24,9 @@ export interface ExistingCluster {
 
   /** GPU nodes that are always there. @default - must be said for an accelerator with GPUs */
   readonly gpuNodes?: number;
+
+  /** GPU nodes that its autoscaler may add. @default 0 */
+  readonly gpuBurstNodes?: number;
 
   /** Addresses of the nodes. @default - the VPC's where they are known, else every private block */
   readonly nodeCidrs?: string[];

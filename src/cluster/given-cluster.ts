@@ -9,6 +9,7 @@ import { cidrsOf, dnsAddressOf, requireServiceBlock } from './addresses';
 import { IBrainCluster, PodIdentity } from './brain-cluster-reference';
 import { AddOnBasis, ClusterObjects } from './cluster-objects';
 import { ExistingClusterProps } from './existing-cluster';
+import { priorityClasses } from './priority-classes';
 import { fail } from '../private/fail';
 
 /** What `BrainCluster.fromExisting` gives. */
@@ -17,6 +18,7 @@ export class GivenCluster extends Construct implements IBrainCluster {
   readonly clusterName: string;
   readonly accelerator: Accelerator;
   readonly gpuNodes: number;
+  readonly gpuBurstNodes: number;
   readonly serviceCidr: string;
   readonly nodeCidrs: string[];
   readonly dnsAddress: string;
@@ -34,9 +36,11 @@ export class GivenCluster extends Construct implements IBrainCluster {
     const vpc = valueOf(() => this.cluster.vpc);
     this.requireAccess();
     this.requireVpc(vpc);
-    this.gpuNodes = this.requireGpuNodes();
+    this.gpuNodes = this.requireGpuNodes('gpuNodes', existing.gpuNodes);
+    this.gpuBurstNodes = this.requireGpuNodes('gpuBurstNodes', existing.gpuBurstNodes ?? 0);
     this.dnsAddress = dnsAddressOf(requireServiceBlock(this, serviceCidr, vpc ?? props.network?.vpc));
     this.nodeCidrs = existing.nodeCidrs ?? cidrsOf(vpc ?? props.network?.vpc);
+    this.objects.first('priority-classes', priorityClasses());
   }
 
   addManifests(name: string, chart: Chart): KubernetesManifest {
@@ -72,15 +76,14 @@ export class GivenCluster extends Construct implements IBrainCluster {
     fail(this, 'ExistingClusterVpc', `the cluster stands in VPC '${vpc.vpcId}' and the brain in '${wanted}': give the brain the cluster's VPC (network: { vpc })`);
   }
 
-  private requireGpuNodes(): number {
-    const { existing: { gpuNodes }, accelerator = Accelerator.CPU } = this.props;
-    if (gpuNodes === undefined && accelerator.gpus > 0) {
-      fail(this, 'ExistingClusterGpuNodes', `gpuNodes must say how many nodes with ${accelerator.name} are always there: the pools of the runtime are measured by it`);
+  private requireGpuNodes(name: string, nodes: number | undefined): number {
+    if (nodes === undefined && this.accelerator.gpus > 0) {
+      fail(this, 'ExistingClusterGpuNodes', `${name} must say how many nodes with ${this.accelerator.name} are always there: the pools of the runtime are measured by it`);
     }
-    if (gpuNodes !== undefined && (!Number.isInteger(gpuNodes) || gpuNodes < 0 || (gpuNodes > 0 && accelerator.gpus === 0))) {
-      fail(this, 'ExistingClusterGpuNodes', `gpuNodes must be an integer of at least 0, and 0 with Accelerator.CPU, got ${gpuNodes} with ${accelerator.name}`);
+    if (nodes !== undefined && (!Number.isInteger(nodes) || nodes < 0 || (nodes > 0 && this.accelerator.gpus === 0))) {
+      fail(this, 'ExistingClusterGpuNodes', `${name} must be an integer of at least 0, and 0 with Accelerator.CPU, got ${nodes} with ${this.accelerator.name}`);
     }
-    return gpuNodes ?? 0;
+    return nodes ?? 0;
   }
 }
 

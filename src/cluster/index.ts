@@ -4,4 +4,8 @@ export * from './brain-cluster';
 export * from './brain-cluster-reference';
 export * from './container-image';
 export * from './existing-cluster';
+export * from './gpu-base';
+export * from './gpu-burst';
+export * from './gpu-burst-pool';
 export * from './gpu-node-groups';
+export * from './gpu-node-image';

@@ -125,6 +125,8 @@ export const Namespace = {
   OBSERVABILITY: 'amazon-cloudwatch',
   /** Where KEDA is installed. */
   SCALING: 'keda',
+  /** Where the device plugin of GPU nodes runs, if their system brings none: privileged. */
+  GPU: 'thalos-gpu',
   /** Where the add-on puts cert-manager. */
   CERTIFICATES: 'cert-manager',
 } as const;

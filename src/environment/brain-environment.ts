@@ -1,4 +1,5 @@
 import { RemovalPolicy } from 'aws-cdk-lib';
+import { ControlPlaneScalingTier } from 'aws-cdk-lib/aws-eks-v2';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { fail } from '../private/fail';
 import { requireName } from '../private/names';
@@ -37,6 +38,11 @@ export interface BrainEnvironmentProps {
   readonly foreignImages?: boolean;
   /** Quota of the edge: requests per second of all callers together, with a burst of twice that. @default 1000 */
   readonly requestsPerSecond?: number;
+  /**
+   * Capacity of the Kubernetes control plane that is there all the time, and paid for: for clusters of thousands of pods, or that grow by hundreds at once.
+   * @default ControlPlaneScalingTier.STANDARD
+   */
+  readonly controlPlaneTier?: ControlPlaneScalingTier;
 }
 
 /**
@@ -100,6 +106,8 @@ export class BrainEnvironment {
   readonly foreignImages: boolean;
   /** Requests per second that the edge lets in, of all callers together. */
   readonly requestsPerSecond: number;
+  /** Capacity of the Kubernetes control plane. */
+  readonly controlPlaneTier: ControlPlaneScalingTier;
 
   private constructor(readonly name: string, props: BrainEnvironmentProps) {
     this.removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN;
@@ -111,6 +119,7 @@ export class BrainEnvironment {
     this.replicas = props.replicas ?? 3;
     this.foreignImages = props.foreignImages ?? false;
     this.requestsPerSecond = props.requestsPerSecond ?? 1000;
+    this.controlPlaneTier = props.controlPlaneTier ?? ControlPlaneScalingTier.STANDARD;
 
     if (![1, 2, 3].includes(this.natGateways)) {
       fail(undefined, 'NatGateways', `natGateways must be 1, 2 or 3, got ${this.natGateways}: one per AZ (3) survives the loss of an AZ`);

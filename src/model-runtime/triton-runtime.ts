@@ -124,7 +124,7 @@ export class TritonRuntime extends Construct implements IModelRuntime {
     const base = cluster.gpuNodes * Math.floor(gpus > 0 ? cluster.accelerator.gpus / gpus : 0);
     if (gpus > 0 && replicas > base) {
       advise(this, 'gpu-capacity', `${replicas} Triton pods of ${gpus} GPU(s) need more than the ${cluster.gpuNodes} GPU node(s) of the cluster hold (${base}): `
-        + 'the others stay pending until gpuNodesPerZone is raised');
+        + 'the others stay pending until the base is raised (cluster.gpu.base) or a burst brings nodes');
     }
   }
 

@@ -1,7 +1,7 @@
 import { App, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
-import { KubernetesVersion } from 'aws-cdk-lib/aws-eks-v2';
+import { ControlPlaneScalingTier, KubernetesVersion } from 'aws-cdk-lib/aws-eks-v2';
 import { Role } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import RECOMMENDED_FLAGS from 'aws-cdk-lib/recommended-feature-flags.json';
@@ -77,6 +77,13 @@ describe('BrainCluster', () => {
 
     test.each([[BrainEnvironment.dev(), false], [BrainEnvironment.prod(), true]])('takes deletion protection from the environment', (environment, expected) => {
       template({}, environment).hasResourceProperties('AWS::EKS::Cluster', { DeletionProtection: expected });
+    });
+
+    test.each([
+      ['that of EKS', BrainEnvironment.prod(), 'standard'],
+      ['what the environment says', BrainEnvironment.custom('rush', { controlPlaneTier: ControlPlaneScalingTier.TIER_2XL }), 'tier-2xl'],
+    ])('has the capacity of %s', (_, environment, Tier) => {
+      template({}, environment).hasResourceProperties('AWS::EKS::Cluster', { ControlPlaneScalingConfig: { Tier } });
     });
 
     test('keeps its logs in prod', () => {

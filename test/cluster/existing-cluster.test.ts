@@ -4,7 +4,7 @@ import { IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Cluster, ClusterAttributes, ICluster, IpFamily, KubectlProvider, KubernetesVersion } from 'aws-cdk-lib/aws-eks-v2';
 import { DIGEST, manifestObjects, oneOfKind } from './fixture';
 import { Brain } from '../../src/brain';
-import { Accelerator, BrainCluster, ContainerImage, ExistingClusterProps } from '../../src/cluster';
+import { Accelerator, BrainCluster, ContainerImage, ExistingClusterProps, GpuBase } from '../../src/cluster';
 import { EdgeStrategy } from '../../src/edge';
 import { BrainEnvironment } from '../../src/environment';
 import { ModelRuntime } from '../../src/model-runtime';
@@ -94,12 +94,13 @@ describe('a brain on an existing cluster', () => {
     return stack;
   };
 
-  test('puts its pods, their roles, and the way from its edge into it, and makes no cluster, nodes or add-ons', () => {
+  test('puts its pods, their roles, and the way from its edge into it, and makes no cluster, no nodes, and no add-on but that which signs certificates', () => {
     const stack = brain((scope) => ({
       existing: { cluster: clusterIn(scope, { vpc: vpcIn(scope, 'ClusterVpc') }), gpuNodes: 6 }, accelerator: Accelerator.L4, serviceCidr: '10.100.0.0/16',
     }));
     const template = Template.fromStack(stack);
-    for (const type of ['AWS::EKS::Cluster', 'AWS::EKS::Nodegroup', 'AWS::EKS::Addon']) template.resourceCountIs(type, 0);
+    for (const type of ['AWS::EKS::Cluster', 'AWS::EKS::Nodegroup', 'AWS::EKS::AccessEntry']) template.resourceCountIs(type, 0);
+    template.allResourcesProperties('AWS::EKS::Addon', { AddonName: 'cert-manager', ClusterName: 'platform' });
     template.allResourcesProperties('Custom::AWSCDK-EKS-KubernetesResource', { ServiceToken: HANDLER, ClusterName: 'platform' });
     template.allResourcesProperties('AWS::EKS::PodIdentityAssociation', { ClusterName: 'platform' });
     template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', { GroupId: 'sg-0123456789abcdef0', FromPort: 8443 });
@@ -109,7 +110,7 @@ describe('a brain on an existing cluster', () => {
   });
 
   test.each([
-    ['what describes a new one', { gpuNodesPerZone: 2 }, /ClusterOptions: gpuNodesPerZone describe a new cluster and do not go with existing/],
+    ['what describes a new one', { gpu: { base: GpuBase.onDemand(2) } }, /ClusterOptions: gpu describe a new cluster and do not go with existing/],
     ['no service addresses', { serviceCidr: undefined }, /ExistingClusterServiceCidr: an existing cluster needs its serviceCidr/],
   ])('fails with %s', (_, options, message) => {
     expect(() => brain((scope) => ({ existing: { cluster: clusterIn(scope) }, serviceCidr: '10.100.0.0/16', ...options }))).toThrow(message);

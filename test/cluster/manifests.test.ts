@@ -43,7 +43,7 @@ describe('addManifests', () => {
     const [id] = Object.keys(manifests).filter((each) => manifests[each].Properties.PruneLabel === 'thalos-brain/manifest=network-policy');
     const { [id]: policies, ...others } = manifests;
     expect(policies.DependsOn).not.toContain(id);
-    expect(Object.keys(others)).toHaveLength(2);
+    expect(Object.keys(others)).toHaveLength(3);
     for (const { DependsOn } of Object.values(others)) expect(DependsOn).toContain(id);
   });
 
