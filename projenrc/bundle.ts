@@ -14,6 +14,9 @@ const CLI = join('cli', 'thalos-brain.js');
 /** Native parts of the local brain: looked up in the user's project, never bundled (DESIGN "Base"). */
 const NATIVE = ['lmdb', '@duckdb/node-api', 'onnxruntime-node', 'onnxruntime-web'];
 
+/** What runs in a container of its own: each has an image. */
+const PROCESSES = ['inference-service', 'model-agent'];
+
 /** What every bundle has in common; `node20` is the floor for building, images and handlers run a later one. */
 export const COMMON = {
   bundle: true,
@@ -63,10 +66,9 @@ export function cliBundle(outdir: string): BuildOptions & { write: false } {
 /** Path below assets/ → content. */
 async function bundles(): Promise<Map<string, Uint8Array>> {
   const handlers = readdirSync(join(ROOT, 'runtime/handlers')).filter((file) => file.endsWith('.lambda.ts')).sort();
-  const service = 'inference-service';
-  const serviceBundle = build({
-    ...COMMON, target: 'node24', entryPoints: [`runtime/${service}/main.ts`], outfile: join(ASSETS, service, 'index.js'), metafile: true,
-  });
+  const processes = PROCESSES.map((name) => build({
+    ...COMMON, target: 'node24', entryPoints: [`runtime/${name}/main.ts`], outfile: join(ASSETS, name, 'index.js'), metafile: true,
+  }));
   const results = await Promise.all([
     ...handlers.map((file) => build({
       ...COMMON,
@@ -74,15 +76,17 @@ async function bundles(): Promise<Map<string, Uint8Array>> {
       entryPoints: [join('runtime/handlers', file)],
       outfile: join(ASSETS, 'handlers', basename(file, '.lambda.ts'), 'index.js'),
     })),
-    serviceBundle,
+    ...processes,
     build(cliBundle(join(ASSETS, 'cli'))),
   ]);
   const files = new Map(results.flatMap((result) => result.outputFiles).map((file) => [relative(ASSETS, file.path), file.contents]));
   files.set(CLI, Buffer.concat([Buffer.from('#!/usr/bin/env node\n'), files.get(CLI)!]));
-  files.set(join(service, 'Dockerfile'), readFileSync(join(ROOT, 'runtime', service, 'Dockerfile')));
-  files.set(join(service, 'sbom.cdx.json'), Buffer.from(sbomOf({
-    name: `thalos-brain-${service}`, version: json('package.json').version, metafile: (await serviceBundle).metafile, locked: json('package-lock.json').packages,
-  })));
+  for (const [position, name] of PROCESSES.entries()) {
+    files.set(join(name, 'Dockerfile'), readFileSync(join(ROOT, 'runtime', name, 'Dockerfile')));
+    files.set(join(name, 'sbom.cdx.json'), Buffer.from(sbomOf({
+      name: `thalos-brain-${name}`, version: json('package.json').version, metafile: (await processes[position]).metafile, locked: json('package-lock.json').packages,
+    })));
+  }
   return files;
 }
 

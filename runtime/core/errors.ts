@@ -55,6 +55,7 @@ export const ERRORS = {
   INVALID_ROLLOUT: entry(500, 'FAILED_PRECONDITION', 'A rollout document is not valid; the last good one stays in force.'),
   INVALID_MANIFEST: entry(500, 'FAILED_PRECONDITION', 'A model manifest is not valid, or does not fit what the brain declares.'),
   MANIFEST_NOT_FOUND: entry(500, 'FAILED_PRECONDITION', 'The artifact store has no manifest of an approved version.'),
+  ARTIFACT_NOT_FOUND: entry(500, 'FAILED_PRECONDITION', 'The artifact store lacks a file that the manifest of an approved version lists.'),
   DIGEST_MISMATCH: entry(500, 'DATA_LOSS', 'Bytes do not have the digest that was released.'),
   INVALID_FEATURE_ROW: entry(500, 'DATA_LOSS', 'A stored feature value does not fit its declared dtype.'),
   INVALID_VECTOR_HIT: entry(500, 'DATA_LOSS', 'A stored vector document lacks a numeric field that a model needs.'),

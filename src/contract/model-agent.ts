@@ -25,6 +25,8 @@ export const AgentPaths = {
   REPOSITORY: '/models/repository',
   /** Half downloads and their journals. Nothing of this is ever visible to Triton. */
   DOWNLOADS: '/models/downloads',
+  /** The last document that the agent followed: what it goes by when it starts again while AppConfig does not answer. */
+  DOCUMENT: '/models/rollout.json',
   /** A small emptyDir in memory, writable by both containers. */
   RUN: '/run/thalos',
   /** Made by Triton's start script at each start. */

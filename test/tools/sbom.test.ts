@@ -56,12 +56,12 @@ describe('a bill of materials', () => {
   });
 });
 
-describe('that of the inference service', () => {
-  const components: Component[] = JSON.parse(readFileSync(join(ROOT, 'assets/inference-service/sbom.cdx.json'), 'utf8')).components;
+describe.each(['inference-service', 'model-agent'])('that of %s', (image) => {
+  const components: Component[] = JSON.parse(readFileSync(join(ROOT, 'assets', image, 'sbom.cdx.json'), 'utf8')).components;
 
   test('lists every package whose code is in the bundle, and no other', async () => {
     const { metafile: inputs } = await build({
-      entryPoints: ['runtime/inference-service/main.ts'], absWorkingDir: ROOT, bundle: true, write: false, platform: 'node', target: 'node24', format: 'cjs', minify: true, metafile: true,
+      entryPoints: [`runtime/${image}/main.ts`], absWorkingDir: ROOT, bundle: true, write: false, platform: 'node', target: 'node24', format: 'cjs', minify: true, metafile: true,
     });
     const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'));
     const names = bundledPackages(inputs).map((folder) => `${folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length)}@${packages[folder].version}`);

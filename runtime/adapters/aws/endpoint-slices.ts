@@ -1,5 +1,6 @@
 /** The pods of one service, with their zones, from the EndpointSlices of the Kubernetes API (`discovery.k8s.io/v1`). */
-import { type KubernetesApi, type KubernetesObject, KubernetesWatch } from './kubernetes-watch';
+import type { KubernetesApi } from './kubernetes-api';
+import { type KubernetesObject, KubernetesWatch } from './kubernetes-watch';
 import type { Endpoint, EndpointSource } from '../../core/balancer';
 import { Listeners } from '../../core/listeners';
 import type { Logger } from '../../core/ports';

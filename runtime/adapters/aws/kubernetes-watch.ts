@@ -1,26 +1,11 @@
-/**
- * One collection of the Kubernetes API, listed and then watched (Kubernetes documentation, "API Concepts", "Efficient detection of changes").
- *
- * The service account's token and the cluster's authorities are read for every request: the kubelet replaces both files while the process
- * lives, and a request is rare.
- */
-import { readFile } from 'node:fs/promises';
+/** One collection of the Kubernetes API, listed and then watched (Kubernetes documentation, "API Concepts", "Efficient detection of changes"). */
 import type { IncomingMessage } from 'node:http';
-import { request } from 'node:https';
 import { StringDecoder } from 'node:string_decoder';
+import { askKubernetes, type KubernetesApi, KubernetesStatusError, readAll } from './kubernetes-api';
 import type { Logger } from '../../core/ports';
 
 export interface KubernetesObject {
   readonly metadata: { readonly name: string; readonly resourceVersion?: string };
-}
-
-/** The API server, and what this pod identifies itself with. */
-export interface KubernetesApi {
-  readonly host: string;
-  readonly port: number;
-  readonly tokenFile: string;
-  /** PEM of the authorities that the API server's certificate must come from. */
-  readonly authorityFile: string;
 }
 
 export interface KubernetesWatchOptions<T extends KubernetesObject> {
@@ -118,9 +103,7 @@ export class KubernetesWatch<T extends KubernetesObject> {
 
   private async list(): Promise<void> {
     const response = await this.send('', PATIENCE_MS);
-    let text = '';
-    for await (const piece of response.setEncoding('utf8')) text += piece;
-    const { items, metadata } = JSON.parse(text) as List<T>;
+    const { items, metadata } = JSON.parse(await readAll(response)) as List<T>;
     this.objects.clear();
     for (const item of items) this.objects.set(item.metadata.name, item);
     this.version = metadata.resourceVersion;
@@ -134,7 +117,7 @@ export class KubernetesWatch<T extends KubernetesObject> {
     try {
       response = await this.send(query, seconds * 1000 + PATIENCE_MS);
     } catch (error) {
-      if (error instanceof StatusError && error.status === GONE) return this.relist();
+      if (error instanceof KubernetesStatusError && error.status === GONE) return this.relist();
       throw error;
     }
     const decoder = new StringDecoder('utf8');
@@ -182,33 +165,8 @@ export class KubernetesWatch<T extends KubernetesObject> {
   }
 
   /** A response with status 200. `withinMs` bounds all of it, its body included. */
-  private async send(query: string, withinMs: number): Promise<IncomingMessage> {
+  private send(query: string, withinMs: number): Promise<IncomingMessage> {
     const { api, path } = this.options;
-    const [token, ca] = await Promise.all([readFile(api.tokenFile, 'utf8'), readFile(api.authorityFile, 'utf8')]);
-    const signal = AbortSignal.any([this.stop.signal, AbortSignal.timeout(withinMs)]);
-    return new Promise((resolve, reject) => {
-      const sent = request({
-        host: api.host,
-        port: api.port,
-        path: path + query,
-        ca,
-        signal,
-        agent: false,
-        headers: { authorization: `Bearer ${token.trim()}`, accept: 'application/json' },
-      }, (response) => {
-        if (response.statusCode === 200) return resolve(response);
-        response.resume();
-        return reject(new StatusError(response.statusCode!));
-      });
-      sent.on('socket', (socket) => socket.setKeepAlive(true, PATIENCE_MS));
-      sent.on('error', reject);
-      sent.end();
-    });
-  }
-}
-
-class StatusError extends Error {
-  constructor(readonly status: number) {
-    super(`the Kubernetes API answered ${status}`);
+    return askKubernetes(api, { path: path + query, signal: AbortSignal.any([this.stop.signal, AbortSignal.timeout(withinMs)]) });
   }
 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generate } from 'selfsigned';
 import type { EndpointSlice } from '../../../runtime/adapters/aws/endpoint-slices';
-import type { KubernetesApi } from '../../../runtime/adapters/aws/kubernetes-watch';
+import type { KubernetesApi } from '../../../runtime/adapters/aws/kubernetes-api';
 
 export class FakeKubernetes {
   static async start(): Promise<FakeKubernetes> {
