@@ -1,5 +1,5 @@
 import Ajv from 'ajv';
-import { Token } from 'aws-cdk-lib';
+import { Size, Token } from 'aws-cdk-lib';
 import { BRAIN_CONFIGURATION_SCHEMA, BRAIN_CONFIGURATION_VERSION, DEFAULT_LIMITS } from '../../src/contract';
 import { Model } from '../../src/registry';
 
@@ -26,6 +26,13 @@ describe('Model', () => {
   test('fails when its name is no name', () => {
     expect(() => Model.declare('Price Model', { owner: 'pricing' })).toThrow(/InvalidName: a model name must match .*got 'Price Model': use lower case/);
     expect(() => Model.declare(Token.asString({ Ref: 'Name' }), { owner: 'pricing' })).toThrow(/be known at synth/);
+  });
+
+  test('its GPU memory is for synth alone, and no part of what the brain declares', () => {
+    const model = Model.declare('price', { owner: 'pricing', gpuMemory: Size.gibibytes(4) });
+    expect(model.gpuMemory).toEqual(Size.gibibytes(4));
+    expect(model._toDeclaration()).toEqual({ name: 'price', owner: 'pricing' });
+    expect(() => Model.declare('price', { owner: 'pricing', gpuMemory: Size.mebibytes(0) })).toThrow(/ModelGpuMemory: gpuMemory of model 'price' must be at least 1 MiB, got 0/);
   });
 
   test('fails when nobody owns it, or only a token does', () => {
