@@ -10,7 +10,7 @@ const GIB = 2 ** 30;
 export interface Machine {
   readonly memoryGiB: number;
   readonly diskGiB: number;
-  /** Major version of a program, `undefined` where it is absent. */
+  /** Version of a program, as its `pattern` finds it; `undefined` where it is absent. */
   version(tool: Tool): number | undefined;
 }
 
@@ -20,9 +20,9 @@ export function thisMachine(directory: string): Machine {
   return {
     memoryGiB: totalmem() / GIB,
     diskGiB: (bavail * bsize) / GIB,
-    version: ({ command, version }) => {
+    version: ({ command, version, pattern = /(\d+)/ }) => {
       const { status, stdout, stderr } = spawnSync(command, version, { encoding: 'utf8' });
-      const match = status === 0 ? /(\d+)(\.\d+)*/.exec(stripVTControlCharacters(`${stdout}${stderr}`)) : null;
+      const match = status === 0 ? pattern.exec(stripVTControlCharacters(`${stdout}${stderr}`)) : null;
       return match ? Number(match[1]) : undefined;
     },
   };

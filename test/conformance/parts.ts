@@ -1,4 +1,5 @@
 import { newestJava } from './java';
+import type { ProgramName } from './k8s/programs';
 
 /** What a real server needs of a machine, and how its tests are run. Each part installs its server by itself. */
 export interface Part {
@@ -7,6 +8,13 @@ export interface Part {
   readonly needs: Needs;
   /** Test files, relative to `test/conformance/`, in the order in which they run. */
   readonly tests: readonly string[];
+  /** Programs that are built from source, for many minutes: `npm run conformance -- build` makes them ahead. @default - none */
+  readonly programs?: readonly ProgramName[];
+  /**
+   * What it proves, as paths of this repository. A part that says so is dear: where nothing below them changed, it runs only if its programs are
+   * built already. @default - it runs always
+   */
+  readonly room?: readonly string[];
 }
 
 export interface Needs {
@@ -22,6 +30,8 @@ export interface Tool {
   /** Arguments that print its version. */
   readonly version: readonly string[];
   readonly least?: number;
+  /** Where its major version stands in what it prints, or the part of it that matters. @default - the first number */
+  readonly pattern?: RegExp;
   /** What to install where it is missing. */
   readonly remedy: string;
 }
@@ -34,7 +44,8 @@ export const NEWEST_JAVA: Tool = {
 };
 export const MAVEN: Tool = { command: 'mvn', version: ['--version'], least: 3, remedy: 'install Maven 3.8 or newer (apt-get install maven)' };
 export const PYTHON: Tool = { command: 'python3', version: ['--version'], least: 3, remedy: 'install Python 3.10 or newer with venv' };
-export const GO: Tool = { command: 'go', version: ['version'], least: 1, remedy: 'install Go 1.22 or newer' };
+/** Its minor version: the major one is 1. */
+export const GO: Tool = { command: 'go', version: ['version'], pattern: /go1\.(\d+)/, least: 26, remedy: 'install Go 1.26 or newer' };
 /** Its version, as seen from a mount namespace: which needs the right to make one. */
 export const UNSHARE: Tool = {
   command: 'unshare', version: ['--mount', 'unshare', '--version'], least: 2, remedy: 'install util-linux 2.38 or newer, and run as root with CAP_SYS_ADMIN',
@@ -73,9 +84,10 @@ export const PARTS: { readonly [name: string]: Part } = {
     needs: { tools: [NODE, UNSHARE, PYTHON, JAVA, MAVEN], memoryGiB: 2, diskGiB: 5 },
     tests: ['image/image.test.ts'],
   },
-};
-
-/** Servers that the design wants to meet, and what each will need: what `doctor` looks for. */
-export const PLANNED: { readonly [name: string]: Omit<Part, 'tests'> } = {
-  k8s: { proves: 'manifests on a real API server and scheduler with three simulated zones', needs: { tools: [NODE, GO], memoryGiB: 2, diskGiB: 2 } },
+  k8s: {
+    proves: 'every manifest on a real API server, controller manager and scheduler, with simulated nodes in three zones: admission, placement, drains, loss of a zone',
+    needs: { tools: [NODE, GO, PYTHON], memoryGiB: 4, diskGiB: 6 },
+    programs: ['control-plane'],
+    tests: ['k8s/admission.test.ts', 'k8s/kubectl.test.ts', 'k8s/placement.test.ts', 'k8s/disruption.test.ts'],
+  },
 };

@@ -7,7 +7,11 @@ export interface Pair {
 }
 
 export interface Issue {
-  readonly dns?: string;
+  /** DNS names, beside 127.0.0.1. */
+  readonly dns?: string | readonly string[];
+  /** Common name. @default - the first DNS name, or `client` */
+  readonly name?: string;
+  readonly organization?: string;
   readonly from?: Date;
   readonly until?: Date;
 }
@@ -22,10 +26,12 @@ export async function makeAuthority(name = 'tests'): Promise<Pair> {
   return { cert, key };
 }
 
-/** A certificate for 127.0.0.1, and for a DNS name where one is given, good on both sides of a connection. */
-export async function issue(authority: Pair, { dns, from, until }: Issue = {}): Promise<Pair> {
-  const names = [{ type: 7 as const, ip: '127.0.0.1' }, ...(dns === undefined ? [] : [{ type: 2 as const, value: dns }])];
-  const { cert, private: key } = await generate([{ name: 'commonName', value: dns ?? 'client' }], {
+/** A certificate for 127.0.0.1, and for DNS names where some are given, good on both sides of a connection. */
+export async function issue(authority: Pair, { dns = [], name, organization, from, until }: Issue = {}): Promise<Pair> {
+  const values = [dns].flat();
+  const names = [{ type: 7 as const, ip: '127.0.0.1' }, ...values.map((value) => ({ type: 2 as const, value }))];
+  const subject = [{ name: 'commonName', value: name ?? values[0] ?? 'client' }, ...(organization === undefined ? [] : [{ name: 'organizationName', value: organization }])];
+  const { cert, private: key } = await generate(subject, {
     ...EC,
     ca: authority,
     notBeforeDate: from,

@@ -1,5 +1,10 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { lacks, thisMachine, type Machine } from '../conformance/doctor';
-import { JAVA, NODE, PLANNED } from '../conformance/parts';
+import { changedFiles, isDue } from '../conformance/due';
+import { JAVA, NODE, PARTS } from '../conformance/parts';
 import { ROOT } from '../support/examples';
 
 const machine = (versions: { [command: string]: number }, memoryGiB = 16, diskGiB = 64): Machine => ({
@@ -25,9 +30,67 @@ test('this machine has the Node that runs this test', () => {
   expect(thisMachine(ROOT).version(NODE)).toBe(Number(process.versions.node.split('.')[0]));
 });
 
-test('every planned part needs Node, and says what it proves', () => {
-  for (const { proves, needs: { tools } } of Object.values(PLANNED)) {
+test('every part needs Node, says what it proves, and has its tests', () => {
+  for (const { proves, needs: { tools }, tests } of Object.values(PARTS)) {
     expect(proves).not.toBe('');
     expect(tools).toContain(NODE);
+    for (const file of tests) expect(existsSync(join(ROOT, 'test', 'conformance', file))).toBe(true);
   }
+});
+
+test('what a dear part proves is there', () => {
+  expect(Object.values(PARTS).flatMap(({ room = [] }) => room).filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+});
+
+describe('a run of all parts runs', () => {
+  const dear = { room: ['src/scaling', 'src/keda.ts'], programs: ['keda'] as const };
+  const [built, missing] = [() => true, () => false];
+
+  test.each([
+    ['a part that is not dear', {}, [], missing, true],
+    ['a dear part whose programs are built', dear, [], built, true],
+    ['a dear part whose room changed', dear, ['README.md', 'src/scaling/keda.ts'], missing, true],
+    ['a dear part of whose room a file changed', dear, ['src/keda.ts'], missing, true],
+    ['a dear part where nobody knows what changed', dear, undefined, missing, true],
+    ['not a dear part without either', dear, ['README.md', 'src/scaling.ts'], missing, false],
+  ])('%s', (_what, part, changed, isBuilt, due) => {
+    expect(isDue(part, changed, isBuilt)).toBe(due);
+  });
+});
+
+describe('what changed', () => {
+  let folder: string;
+  const SETTINGS = ['user.name=t', 'user.email=t@example.com', 'init.defaultBranch=main'].flatMap((setting) => ['-c', setting]);
+  const git = (...args: string[]) => execFileSync('git', [...SETTINGS, ...args], { cwd: folder, stdio: 'pipe' });
+  const commit = (file: string) => {
+    writeFileSync(join(folder, file), file);
+    git('add', '.');
+    git('commit', '-m', file);
+  };
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'changed-'));
+    git('init');
+    commit('a');
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  test('is unknown without history', () => {
+    expect(changedFiles(folder)).toBeUndefined();
+  });
+
+  test('on main, is what the last commit changed and what is not committed', () => {
+    commit('b');
+    commit('c');
+    writeFileSync(join(folder, 'a'), 'edited');
+    writeFileSync(join(folder, 'd'), 'new');
+    expect(changedFiles(folder)).toEqual(['a', 'c', 'd']);
+  });
+
+  test('on a branch, is what all of its commits changed', () => {
+    git('checkout', '-b', 'branch');
+    commit('b');
+    commit('c');
+    expect(changedFiles(folder)).toEqual(['b', 'c']);
+  });
 });
