@@ -97,9 +97,13 @@ function vectorSearch(region: string, endpoint: string, telemetry: Telemetry): V
 }
 
 function modelRuntime(
-  { TRITON_ENDPOINT, SAGEMAKER_ENDPOINT }: Bindings, region: string, certificates: string, timeoutMs: number, logger: Logger, telemetry: Telemetry,
+  { TRITON_ENDPOINT, TRITON_CANDIDATE_ENDPOINT, SAGEMAKER_ENDPOINT }: Bindings, region: string, certificates: string, timeoutMs: number,
+  logger: Logger, telemetry: Telemetry,
 ): ModelRuntime {
-  if (TRITON_ENDPOINT) return TritonRuntime.connect(TRITON_ENDPOINT, { env: process.env, certificates, timeoutMs, logger, telemetry });
+  if (TRITON_ENDPOINT) {
+    const candidate = TRITON_CANDIDATE_ENDPOINT || undefined;
+    return TritonRuntime.connect(TRITON_ENDPOINT, { env: process.env, candidate, certificates, timeoutMs, logger, telemetry });
+  }
   if (SAGEMAKER_ENDPOINT) {
     // retries are the guard's, within its budget: those of the SDK would come on top
     const client = new SageMakerRuntimeClient({ region, requestHandler: http(timeoutMs), maxAttempts: 1 });

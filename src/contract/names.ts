@@ -9,8 +9,10 @@ export const Binding = {
   ROLLOUT_APPLICATION: 'ROLLOUT_APPLICATION',
   ROLLOUT_ENVIRONMENT: 'ROLLOUT_ENVIRONMENT',
   ROLLOUT_PROFILE: 'ROLLOUT_PROFILE',
-  /** The Triton pool's gRPC: `grpc://triton-stable.thalos-runtime.svc:8001`, or `grpcs://…` with certificates on both sides. */
+  /** gRPC of the stable pool of Triton: `grpc://triton-stable.thalos-runtime.svc:8001`, or `grpcs://…` with certificates on both sides. */
   TRITON_ENDPOINT: 'TRITON_ENDPOINT',
+  /** That of the candidate pool, in the same form; absent: there is none. */
+  TRITON_CANDIDATE_ENDPOINT: 'TRITON_CANDIDATE_ENDPOINT',
   SAGEMAKER_ENDPOINT: 'SAGEMAKER_ENDPOINT',
   /** Whose tokens the service verifies: issuer, audience, the scopes of which a token must hold all (space separated), and where its keys are. */
   JWT_ISSUER: 'JWT_ISSUER',

@@ -6,6 +6,8 @@ import type { Logger } from '../../core/ports';
 import { Channel, type ChannelState } from '../../grpc/channel';
 
 export interface TritonPodOptions {
+  /** It is of the candidate pool. */
+  readonly candidate: boolean;
   /** The name that the pod's certificate must hold; an address: the pod's own address. */
   readonly serverName: string;
   readonly secure: boolean;
@@ -40,7 +42,11 @@ export class TritonPod {
   private closed = false;
   private reported = false;
 
+  /** It is of the pool that tries out candidates. */
+  readonly candidate: boolean;
+
   constructor(readonly address: string, private readonly options: TritonPodOptions) {
+    this.candidate = options.candidate;
     this.active = this.open();
     this.channel = this.active.channel;
   }

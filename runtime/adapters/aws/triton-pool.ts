@@ -1,6 +1,7 @@
-/** The pods of a Triton pool: who can be reached, who holds which version, and who gets the next request. */
+/** The pods of Triton, of the stable pool and of the candidates': who can be reached, who holds which version, and who gets the next request. */
 import type { ClientCertificate } from './client-certificates';
 import { TritonPod } from './triton-pod';
+import { tritonModelName } from '../../../src/contract';
 import { Balancer, type BalancerOptions, type Endpoint, type EndpointSource, type Peer } from '../../core/balancer';
 import type { Clock, Logger, ModelRef } from '../../core/ports';
 import type { Telemetry } from '../../core/telemetry';
@@ -15,10 +16,17 @@ const RECHECK_MS = 1_000;
 /** A version that nobody asked for in this time is not asked after any more, milliseconds. */
 const FORGET_MS = 600_000;
 
-export interface TritonPoolOptions {
+/** A pool as the cluster has it. */
+export interface PodSource {
   readonly source: EndpointSource;
   /** The name that the pods' certificates must hold. */
   readonly serverName: string;
+}
+
+export interface TritonPoolOptions {
+  readonly stable: PodSource;
+  /** Pods that hold what a release tries out. */
+  readonly candidate?: PodSource;
   /** Mutual TLS; nothing is connected to while there is no certificate. */
   readonly secure: boolean;
   readonly certificate: () => ClientCertificate | undefined;
@@ -35,7 +43,11 @@ export interface PooledVersion {
   readonly key: string;
   readonly name: string;
   readonly version: string;
+  /** As Triton knows it: each version is a model of its own there. */
+  readonly triton: { readonly name: string; readonly version: string };
   readonly eligible: (peer: Peer<TritonPod>) => boolean;
+  /** The stable pool bears it: candidate pods get no request of it. */
+  borne: boolean;
   usedAt: number;
   /** Nobody asked for it for long: it is not asked after any more. */
   forgotten: boolean;
@@ -48,12 +60,13 @@ export class TritonPool {
   /** Pods that are no longer in the pool and still have calls. */
   private readonly leaving = new Set<TritonPod>();
   private waiting: (() => void)[] = [];
+  /** The stable pool's source has said what there is. */
   private known = false;
   private closed = false;
   private readonly timer: NodeJS.Timeout;
 
   constructor(private readonly options: TritonPoolOptions) {
-    const { source, clock, random, zone, balancing, logger, telemetry } = options;
+    const { stable, candidate, clock, random, zone, balancing, logger, telemetry } = options;
     this.balancer = new Balancer({
       clock,
       random,
@@ -64,8 +77,13 @@ export class TritonPool {
         logger.warn({ endpoint, forMs, reason }, 'a model runtime endpoint gets no requests for a while');
       },
     });
-    source.onChange((endpoints) => this.update(endpoints));
-    if (source.current().length > 0) this.update(source.current());
+    stable.source.onChange(() => {
+      this.known = true;
+      this.update();
+    });
+    candidate?.source.onChange(() => this.update());
+    this.known = stable.source.current().length > 0;
+    this.update();
     this.timer = setInterval(() => this.recheck(), RECHECK_MS).unref();
   }
 
@@ -75,20 +93,32 @@ export class TritonPool {
     const key = `${ref.name}/${ref.version}`;
     let version = this.versions.get(key);
     if (!version) {
-      const eligible = ({ value }: Peer<TritonPod>) => value.usable && !value.absent.has(key);
-      version = { key, name: ref.name, version: ref.version, eligible, usedAt: this.options.clock.now(), forgotten: false };
+      const made: PooledVersion = {
+        key,
+        name: ref.name,
+        version: ref.version,
+        triton: { name: tritonModelName(ref), version: ref.version },
+        eligible: ({ value }) => value.usable && !value.absent.has(key) && !(value.candidate && made.borne),
+        borne: false,
+        usedAt: this.options.clock.now(),
+        forgotten: false,
+      };
+      version = made;
       this.versions.set(key, version);
+      this.judge(version);
     }
     this.byRef.set(ref, version);
     return version;
   }
 
-  /** Whether any endpoint can be reached, for whatever version. */
+  /** Whether an endpoint can be reached, for whatever version; that of a candidate counts once it is clear that no stable one can. */
   get reachable(): boolean {
-    return this.balancer.all().some(({ value }) => value.usable);
+    const pods = this.balancer.all();
+    const stableOpening = !this.known || pods.some(({ value }) => !value.candidate && value.opening);
+    return pods.some(({ value }) => value.usable && !(value.candidate && stableOpening));
   }
 
-  /** Whether waiting may bring a connection: one is being made, or no endpoint is known yet. */
+  /** Whether waiting may bring a connection: one is being made, or no endpoint of the stable pool is known yet. */
   get opening(): boolean {
     return !this.closed && (!this.known || this.balancer.all().some(({ value }) => value.opening));
   }
@@ -123,6 +153,7 @@ export class TritonPool {
   /** A request told that the pod does not hold the version. */
   lacks(pod: TritonPod, version: PooledVersion): void {
     pod.absent.add(version.key);
+    this.judge(version);
   }
 
   /** Each pod changes to the certificate that is in force now. */
@@ -133,26 +164,59 @@ export class TritonPool {
   async close(): Promise<void> {
     this.closed = true;
     clearInterval(this.timer);
-    await this.options.source.close();
+    await Promise.all([this.options.stable.source.close(), this.options.candidate?.source.close()]);
     await Promise.all([...this.leaving, ...this.balancer.all().map(({ value }) => value)].map((pod) => pod.close(true)));
     this.notify();
   }
 
-  private update(endpoints: readonly Endpoint[]): void {
+  private update(): void {
     if (this.closed) return;
-    this.known = true;
-    for (const { value } of this.balancer.update(endpoints, ({ address }) => this.open(address))) {
+    const stable = this.options.stable.source.current();
+    const candidates = this.options.candidate?.source.current() ?? [];
+    const isCandidate = new Map(candidates.map(({ address }) => [address, true]));
+    for (const { address } of stable) isCandidate.set(address, false);
+    const endpoints = [...stable, ...candidates];
+    // an address that a pod of the other pool has now is another pod
+    const moved = this.balancer.all().filter(({ address, value }) => isCandidate.get(address) === !value.candidate).map(({ address }) => address);
+    if (moved.length > 0) this.take(endpoints.filter(({ address }) => !moved.includes(address)), isCandidate);
+    this.take(endpoints, isCandidate);
+    this.changedPods();
+  }
+
+  private take(endpoints: readonly Endpoint[], isCandidate: ReadonlyMap<string, boolean>): void {
+    for (const { value } of this.balancer.update(endpoints, ({ address }) => this.open(address, isCandidate.get(address)!))) {
       this.leaving.add(value);
       void value.close().then(() => this.leaving.delete(value));
     }
+  }
+
+  private open(address: string, candidate: boolean): TritonPod {
+    const { stable, candidate: candidates, secure, certificate, random, logger } = this.options;
+    const { serverName } = candidate ? candidates! : stable;
+    return new TritonPod(address, {
+      candidate, serverName, secure, certificate, random, logger, warm: (pod, channel) => this.warm(pod, channel), changed: () => this.changedPods(),
+    });
+  }
+
+  /** Who can be reached has changed. */
+  private changedPods(): void {
+    for (const version of this.versions.values()) this.judge(version);
     this.notify();
   }
 
-  private open(address: string): TritonPod {
-    const { serverName, secure, certificate, random, logger } = this.options;
-    return new TritonPod(address, {
-      serverName, secure, certificate, random, logger, warm: (pod, channel) => this.warm(pod, channel), changed: () => this.notify(),
-    });
+  /**
+   * A version is tried out on the candidate pool, and when it becomes stable it comes into the stable pool pod by pod. Both serve it until half of the stable
+   * pods have it, which is about what the candidate pool is; from then on nothing that is tried out can disturb it.
+   */
+  private judge(version: PooledVersion): void {
+    let pods = 0;
+    let holders = 0;
+    for (const { value, ready } of this.balancer.all()) {
+      if (value.candidate || !ready || !value.usable) continue;
+      pods++;
+      if (!value.absent.has(version.key)) holders++;
+    }
+    version.borne = holders > 0 && 2 * holders >= pods;
   }
 
   /** Before a pod gets its first request, or the first after it was away, it is asked for all versions that are in use. */
@@ -188,12 +252,13 @@ export class TritonPool {
   }
 
   private async askOver(channel: Channel, version: PooledVersion, deadline: number, signal: AbortSignal | undefined): Promise<boolean> {
-    return decodeFlag(await channel.unary(`${SERVICE}ModelReady`, encodeModelName(version), { deadline, ...(signal ? { signal } : {}) }));
+    return decodeFlag(await channel.unary(`${SERVICE}ModelReady`, encodeModelName(version.triton), { deadline, ...(signal ? { signal } : {}) }));
   }
 
-  private learn(pod: TritonPod, { key }: PooledVersion, holds: boolean): boolean {
-    if (holds) pod.absent.delete(key);
-    else pod.absent.add(key);
+  private learn(pod: TritonPod, version: PooledVersion, holds: boolean): boolean {
+    if (holds) pod.absent.delete(version.key);
+    else pod.absent.add(version.key);
+    this.judge(version);
     return holds;
   }
 

@@ -1,12 +1,12 @@
-/** Triton over gRPC (Open Inference Protocol v2, raw contents), balanced over the pods of a pool. */
+/** Triton over gRPC (Open Inference Protocol v2, raw contents), balanced over the pods of its pools. */
 import { ClientCertificates } from './client-certificates';
 import { failureOf, isNotLoaded, isUnprocessed, notReady, outcomeOf, streamFailure } from './triton-failures';
 import type { TritonPod } from './triton-pod';
 import { type PooledVersion, SERVICE, TritonPool } from './triton-pool';
 import { endpointSource, type TritonTarget, tritonTarget } from './triton-target';
-import { Paths, PodEnv } from '../../../src/contract';
+import { Binding, Paths, PodEnv } from '../../../src/contract';
 import type { BalancerOptions, EndpointSource, Peer } from '../../core/balancer';
-import { BrainError } from '../../core/errors';
+import { BrainError, refuse } from '../../core/errors';
 import { type CallContext, type Clock, type Logger, type ModelRef, type ModelRuntime, SYSTEM_CLOCK } from '../../core/ports';
 import { MONOTONIC_CLOCK } from '../../core/resilience/monotonic-clock';
 import { RetryBudget } from '../../core/resilience/retry-budget';
@@ -17,10 +17,16 @@ import {
   decodeInferResponse, decodeStreamInferResponse, encodeInferRequest, FINAL_RESPONSE, rawOutputStart, WANT_FINAL_RESPONSE,
 } from '../../grpc/oip-infer';
 
-export interface TritonRuntimeOptions {
+/** A pool: what its binding names, and where its pods are found. */
+export interface TritonPods {
   readonly target: TritonTarget;
   /** Closed with the runtime, like the certificates. */
   readonly source: EndpointSource;
+}
+
+export interface TritonRuntimeOptions extends TritonPods {
+  /** The pool of what is tried out; its target is as secure as the stable one's. */
+  readonly candidate?: TritonPods;
   /** Needed where the target is secure: without one in force, nothing is connected to. */
   readonly certificates?: ClientCertificates;
   /** The service's own zone; undefined: zone-blind. */
@@ -37,6 +43,8 @@ export interface TritonRuntimeOptions {
 
 export interface ConnectOptions extends Pick<TritonRuntimeOptions, 'timeoutMs' | 'logger' | 'telemetry'> {
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The binding of the candidate pool. */
+  readonly candidate?: string;
   /** Folder of the certificates. @default where the contract mounts them */
   readonly certificates?: string;
 }
@@ -54,18 +62,23 @@ const STREAM_PARAMETERS = { [WANT_FINAL_RESPONSE]: true };
 
 export class TritonRuntime implements ModelRuntime {
   /**
-   * The runtime that the binding names, as a pod of the service reaches it. A certificate may be mounted later than the pod starts.
+   * The runtime that the bindings name, as a pod of the service reaches it. A certificate may be mounted later than the pod starts.
    * Fails with INVALID_CONFIGURATION.
    */
   static connect(endpoint: string, options: ConnectOptions): TritonRuntime {
     const { env, certificates: folder = Paths.RUNTIME_CERTIFICATES, timeoutMs, logger, telemetry } = options;
     const target = tritonTarget(endpoint);
+    const candidate = options.candidate === undefined ? undefined : tritonTarget(options.candidate, Binding.TRITON_CANDIDATE_ENDPOINT);
+    if (candidate && candidate.secure !== target.secure) {
+      return refuse('INVALID_CONFIGURATION', `${Binding.TRITON_ENDPOINT} and ${Binding.TRITON_CANDIDATE_ENDPOINT} must both be grpc, or both grpcs`);
+    }
     const certificates = target.secure ? new ClientCertificates({ folder, clock: SYSTEM_CLOCK, logger }) : undefined;
     if (certificates && !certificates.current()) logger.warn({ folder }, 'no certificate towards the runtime is mounted yet: no version becomes ready until it is');
     const zone = env[PodEnv.ZONE] || undefined;
     return new TritonRuntime({
       target,
       source: endpointSource(target, { logger, env }),
+      ...(candidate ? { candidate: { target: candidate, source: endpointSource(candidate, { logger, env }) } } : {}),
       timeoutMs,
       logger,
       ...(certificates ? { certificates } : {}),
@@ -81,14 +94,14 @@ export class TritonRuntime implements ModelRuntime {
   private readonly retries = new RetryBudget({ initialTokens: INITIAL_RETRIES });
 
   constructor(private readonly options: TritonRuntimeOptions) {
-    const { target, source, certificates, timeoutMs, logger, zone } = options;
+    const { target, source, candidate, certificates, timeoutMs, logger, zone } = options;
     const { clock = MONOTONIC_CLOCK, random = Math.random, telemetry = NO_TELEMETRY } = options;
     this.clock = clock;
     this.timeoutMs = timeoutMs;
     this.telemetry = telemetry;
     this.pool = new TritonPool({
-      source,
-      serverName: target.host,
+      stable: { source, serverName: target.host },
+      ...(candidate ? { candidate: { source: candidate.source, serverName: candidate.target.host } } : {}),
       secure: target.secure,
       certificate: () => certificates?.current(),
       clock,
@@ -113,7 +126,7 @@ export class TritonRuntime implements ModelRuntime {
     const { pool, clock } = this;
     const version = pool.version(model);
     const options = this.callOptions(context);
-    const request = encodeInferRequest({ model: version.name, version: version.version, inputs });
+    const request = encodeInferRequest({ model: version.triton.name, version: version.version, inputs });
     this.retries.deposit();
     let peer = pool.balancer.pick(version.eligible) ?? await this.wait(version, options);
     for (let attempt = 1; ; attempt++) {
@@ -139,7 +152,7 @@ export class TritonRuntime implements ModelRuntime {
     const { pool, clock } = this;
     const version = pool.version(model);
     const options = this.callOptions(context);
-    const request = encodeInferRequest({ model: version.name, version: version.version, inputs, parameters: STREAM_PARAMETERS });
+    const request = encodeInferRequest({ model: version.triton.name, version: version.version, inputs, parameters: STREAM_PARAMETERS });
     this.retries.deposit();
     let peer = pool.balancer.pick(version.eligible) ?? await this.wait(version, options);
     for (let attempt = 1; ; attempt++) {

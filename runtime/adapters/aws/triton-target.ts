@@ -1,10 +1,10 @@
-/** What the `TRITON_ENDPOINT` binding names, and where the pods behind it are found. */
+/** What the binding of a Triton pool names, and where the pods behind it are found. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DnsEndpoints } from './dns-endpoints';
 import { EndpointSlices } from './endpoint-slices';
 import { FallbackEndpoints } from './fallback-endpoints';
-import { Paths, Port } from '../../../src/contract';
+import { Binding, type BindingName, Paths, Port } from '../../../src/contract';
 import type { EndpointSource } from '../../core/balancer';
 import { refuse } from '../../core/errors';
 import type { Logger } from '../../core/ports';
@@ -27,12 +27,12 @@ const SERVICE_NAME = /^([a-z0-9-]+)\.([a-z0-9-]+)\.svc(\.|$)/;
 
 /**
  * `grpc://host:8001`, `grpcs://host:8001`; the REST address `http://host:8000` stands for plain gRPC on its usual port.
- * Fails with INVALID_CONFIGURATION.
+ * Fails with INVALID_CONFIGURATION, which names the binding.
  */
-export function tritonTarget(endpoint: string): TritonTarget {
+export function tritonTarget(endpoint: string, binding: BindingName = Binding.TRITON_ENDPOINT): TritonTarget {
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
   if (!url || !SCHEMES.includes(url.protocol) || url.hostname === '') {
-    return refuse('INVALID_CONFIGURATION', `TRITON_ENDPOINT must be grpc://host:${Port.TRITON_GRPC} or grpcs://host:${Port.TRITON_GRPC}, got '${endpoint}'`);
+    return refuse('INVALID_CONFIGURATION', `${binding} must be grpc://host:${Port.TRITON_GRPC} or grpcs://host:${Port.TRITON_GRPC}, got '${endpoint}'`);
   }
   const port = url.port === '' ? Port.TRITON_GRPC : Number(url.port);
   return { host: url.hostname.replace(/^\[|\]$/g, ''), port: port === Port.TRITON_HTTP ? Port.TRITON_GRPC : port, secure: url.protocol === SECURE };

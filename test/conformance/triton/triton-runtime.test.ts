@@ -61,7 +61,7 @@ test('loads a model for nobody but the holder of the key', async () => {
 });
 
 test('statistics and configuration are management, too', async () => {
-  for (const path of ['stats', 'config']) expect((await fetch(`${server.url}/v2/models/echo/${path}`)).status).toBe(403);
+  for (const path of ['stats', 'config']) expect((await fetch(`${server.url}/v2/models/echo.1/${path}`)).status).toBe(403);
 });
 
 test('tensors of every datatype come back as they went', async () => {

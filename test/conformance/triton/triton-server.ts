@@ -3,10 +3,12 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { MANAGEMENT_HEADER, tritonModelName } from '../../../src/contract';
 import type { Pair } from '../../support/certificates';
 import { freePort } from '../free-port';
 import { pythonWith } from '../python';
 
+/** `<model>/config.pbtxt` for all versions of a model, and a folder for each. */
 const MODELS = join(__dirname, 'models');
 const SHARED_MEMORY = '/dev/shm';
 
@@ -24,6 +26,8 @@ export interface TritonOptions {
   readonly ports?: Ports;
   /** What it shows to its clients on gRPC, and whose certificates it takes from them. @default - plain text */
   readonly tls?: Pair & { readonly ca: string };
+  /** Its repository. @default - every version of the models that lie beside this file */
+  readonly models?: string;
 }
 
 /**
@@ -42,10 +46,12 @@ export class TritonServer {
     for (const file of ['backends/python/libtriton_python.so', 'backends/python/triton_python_backend_utils.py', `python_backend_stubs/${version}/triton_python_backend_stub`]) {
       symlinkSync(join(triton, file), join(backend, file.split('/').at(-1)!));
     }
+    const models = options.models ?? repositoryIn(folder);
     const ports = options.ports ?? { http: await freePort(), grpc: await freePort(), metrics: await freePort() };
     const here = script
       .replaceAll('/run/thalos', join(folder, 'run'))
-      .replace('--model-repository=/models', `--model-repository=${MODELS} --backend-directory=${join(folder, 'backends')} --backend-config=python,shm-region-prefix-name=${basename(folder)} --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 ${mutualTls(folder, options.tls)}`)
+      .replace(/--grpc-(?:use-ssl|server-|root-)\S+/g, '')
+      .replace(/--model-repository=\S+/, `--model-repository=${models} --backend-directory=${join(folder, 'backends')} --backend-config=python,shm-region-prefix-name=${basename(folder)} --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 ${mutualTls(folder, options.tls)}`)
       .replace(/--http-port=\d+/, `--http-port=${ports.http}`)
       .replace(/--grpc-port=\d+/, `--grpc-port=${ports.grpc}`)
       .replace(/--metrics-port=\d+/, `--metrics-port=${ports.metrics}`);
@@ -86,7 +92,7 @@ export class TritonServer {
     const metrics = await (await fetch(`http://127.0.0.1:${this.ports.metrics}/metrics`)).text();
     let sum = 0;
     for (const [, labels, value] of metrics.matchAll(/^nv_inference_request_(?:success|failure)\{([^}]*)\} (\S+)$/gm)) {
-      if (labels.includes(`model="${model}"`)) sum += Number(value);
+      if (labels.includes(`model="${model}.`)) sum += Number(value);
     }
     return sum;
   }
@@ -96,10 +102,17 @@ export class TritonServer {
     return readFileSync(join(this.folder, 'run', 'management-key'), 'utf8').trim();
   }
 
-  /** Asks for a model of the repository to be loaded or unloaded; answers the HTTP status. */
+  /** Asks for all versions of a model of the repository to be loaded or unloaded; answers the HTTP status, the worst of them. */
   async manage(action: 'load' | 'unload', model: string, key?: string): Promise<number> {
-    const headers: Record<string, string> = key === undefined ? {} : { 'thalos-management': key };
-    return (await fetch(`${this.url}/v2/repository/models/${model}/${action}`, { method: 'POST', headers })).status;
+    const versions = readdirSync(join(MODELS, model)).filter((name) => /^\d+$/.test(name));
+    const answers = await Promise.all(versions.map((version) => this.ask(action, tritonModelName({ name: model, version }), key)));
+    return Math.max(...answers.map(({ status }) => status));
+  }
+
+  /** Asks for one model, as Triton knows it, to be loaded or unloaded. */
+  ask(action: 'load' | 'unload', model: string, key?: string): Promise<Response> {
+    const headers: Record<string, string> = key === undefined ? {} : { [MANAGEMENT_HEADER]: key };
+    return fetch(`${this.url}/v2/repository/models/${model}/${action}`, { method: 'POST', headers });
   }
 
   /** SIGTERM: requests that it has are answered. */
@@ -137,6 +150,21 @@ export class TritonServer {
     await Promise.race([up, ended]);
     ended.catch(() => undefined);
   }
+}
+
+/** Each version as the agent lays it out: a Triton model of its own. */
+function repositoryIn(folder: string): string {
+  const repository = join(folder, 'repository');
+  for (const name of readdirSync(MODELS)) {
+    const configuration = readFileSync(join(MODELS, name, 'config.pbtxt'), 'utf8');
+    for (const version of readdirSync(join(MODELS, name)).filter((entry) => /^\d+$/.test(entry))) {
+      const model = join(repository, tritonModelName({ name, version }));
+      mkdirSync(model, { recursive: true });
+      writeFileSync(join(model, 'config.pbtxt'), `${configuration}version_policy { specific { versions: ${version} } }\n`);
+      symlinkSync(join(MODELS, name, version), join(model, version));
+    }
+  }
+  return repository;
 }
 
 function mutualTls(folder: string, tls: TritonOptions['tls']): string {

@@ -99,7 +99,7 @@ describe('one endpoint', () => {
 
   test('gets every datatype and gives it back', async () => {
     expect(bytesOf(await runtime.infer(MODEL, INPUTS))).toEqual(bytesOf(INPUTS));
-    expect(triton.infers[0].request).toMatchObject({ model: 'surge', version: '1' });
+    expect(triton.infers[0].request).toMatchObject({ model: 'surge.1', version: '1' });
   });
 
   test('is told the time that is left and the trace', async () => {
@@ -120,7 +120,7 @@ describe('one endpoint', () => {
   });
 
   test('knows which version is ready', async () => {
-    triton.loaded = new Set(['surge/1']);
+    triton.loaded = new Set(['surge.1/1']);
     expect(await runtime.ready(MODEL)).toBe(true);
     expect(await runtime.ready({ ...MODEL, version: '2' })).toBe(false);
   });
@@ -332,6 +332,90 @@ describe('a pool', () => {
   });
 });
 
+describe('a pool beside it for candidates', () => {
+  const CANDIDATE = { ...MODEL, version: '2' };
+  const pods = (...of: FakeTriton[]) => ({
+    target: { host: '127.0.0.1', port: 8001, secure: false }, source: new Endpoints(of.map(({ address }) => ({ address, ready: true }))),
+  });
+  const holds = (fake: FakeTriton, ...versions: string[]) => { fake.loaded = new Set(versions.map((version) => `surge.${version}/${version}`)); };
+  /** Asks pods for the version until `is` holds; each question is awaited. */
+  const untilLearned = async (runtime: TritonRuntime, model: typeof MODEL, is: () => Promise<boolean>) => {
+    do await runtime.ready(model); while (!await is());
+  };
+  const share = async (runtime: TritonRuntime, model: typeof MODEL, of: readonly FakeTriton[]) => {
+    const before = of.map(({ infers }) => infers.length);
+    await Promise.all(Array.from({ length: 12 }, () => runtime.infer(model, ONE)));
+    return of.map(({ infers }, at) => infers.length - before[at]);
+  };
+
+  test('serves what it alone has, and nothing that the stable pool has', async () => {
+    const [stable, candidate] = [await start(), await start()];
+    holds(stable, '1');
+    holds(candidate, '1', '2');
+    const runtime = open([stable], { candidate: pods(candidate) });
+    await untilLearned(runtime, MODEL, async () => candidate.calls.length > 0);
+    await untilLearned(runtime, CANDIDATE, async () => stable.calls.some(({ method }) => method === 'ModelReady'));
+    expect(await share(runtime, MODEL, [stable, candidate])).toEqual([12, 0]);
+    expect(await share(runtime, CANDIDATE, [stable, candidate])).toEqual([0, 12]);
+  });
+
+  test('a candidate pool that is gone takes nothing along: stable serves on, and the candidate is not ready', async () => {
+    const [stable, candidate] = [await start(), await start()];
+    holds(stable, '1');
+    holds(candidate, '2');
+    const runtime = open([stable], { candidate: pods(candidate) });
+    expect([await runtime.ready(MODEL), await runtime.ready(CANDIDATE)]).toEqual([true, true]);
+    await candidate.stop();
+    fakes.splice(fakes.indexOf(candidate), 1);
+    expect(await share(runtime, MODEL, [stable])).toEqual([12]);
+    expect(await runtime.ready(CANDIDATE)).toBe(false);
+    await expect(runtime.infer(CANDIDATE, ONE)).rejects.toMatchObject({ code: 'MODEL_NOT_READY' });
+  });
+
+  test('a stable pool that is gone is no reason to give its versions to candidates that have none', async () => {
+    const [stable, candidate] = [await start(), await start()];
+    holds(candidate, '2');
+    const runtime = open([stable], { candidate: pods(candidate) });
+    await stable.stop();
+    fakes.splice(fakes.indexOf(stable), 1);
+    await runtime.ready(MODEL);
+    await expect(runtime.infer(MODEL, ONE)).rejects.toMatchObject({ code: expect.stringMatching(/^(MODEL_NOT_READY|RUNTIME_UNAVAILABLE)$/) });
+    expect(candidate.infers).toEqual([]);
+  });
+
+  test('serves a promoted version until half of the stable pods have it, then no more', async () => {
+    const [one, two, three, candidate] = [await start(), await start(), await start(), await start()];
+    for (const pod of [one, two, three]) holds(pod, '1');
+    holds(candidate, '2');
+    const runtime = open([one, two, three], { candidate: pods(candidate) });
+    await untilLearned(runtime, CANDIDATE, async () => [one, two, three].every(({ calls }) => calls.some(({ method }) => method === 'ModelReady')));
+    expect(await share(runtime, CANDIDATE, [one, two, three, candidate])).toEqual([0, 0, 0, 12]);
+
+    holds(one, '1', '2');
+    await untilLearned(runtime, CANDIDATE, async () => (await share(runtime, CANDIDATE, [one]))[0] > 0);
+    expect(await share(runtime, CANDIDATE, [two, three])).toEqual([0, 0]);
+    expect((await share(runtime, CANDIDATE, [candidate]))[0]).toBeGreaterThan(0);
+
+    holds(two, '1', '2');
+    await untilLearned(runtime, CANDIDATE, async () => (await share(runtime, CANDIDATE, [two]))[0] > 0);
+    expect(await share(runtime, CANDIDATE, [three, candidate])).toEqual([0, 0]);
+  });
+
+  test('an address that went from one pool to the other is another pod', async () => {
+    const [stable, moving] = [await start(), await start()];
+    const sources = {
+      stable: new Endpoints([{ address: stable.address, ready: true }]), candidate: new Endpoints([{ address: moving.address, ready: true }]),
+    };
+    const runtime = open(sources.stable, { candidate: { ...pods(), source: sources.candidate } });
+    await runtime.ready(MODEL);
+    await moving.until(() => moving.sessions.size === 1);
+    expect(await share(runtime, MODEL, [stable, moving])).toEqual([12, 0]);
+    sources.stable.set(stable.address, moving.address);
+    sources.candidate.set();
+    await untilLearned(runtime, MODEL, async () => (await share(runtime, MODEL, [moving]))[0] > 0);
+  });
+});
+
 describe('a decoupled model', () => {
   let triton: FakeTriton;
   let runtime: TritonRuntime;
@@ -484,6 +568,12 @@ describe('mutual TLS', () => {
     expect(await runtime.infer(MODEL, ONE)).toHaveLength(1);
     expect(plain.calls).toEqual([]);
   });
+});
+
+test('bindings of which one asks for certificates and the other does not are refused', () => {
+  expect(() => TritonRuntime.connect('grpcs://127.0.0.1:1', { candidate: 'grpc://127.0.0.1:1', env: {}, timeoutMs: 1, logger: SILENT }))
+    .toThrow(expect.objectContaining({ code: 'INVALID_CONFIGURATION', message: expect.stringMatching(/TRITON_ENDPOINT and TRITON_CANDIDATE_ENDPOINT must both be/) }));
+  expect(() => TritonRuntime.connect('grpc://127.0.0.1:1', { candidate: 'triton:8001', env: {}, timeoutMs: 1, logger: SILENT })).toThrow(/TRITON_CANDIDATE_ENDPOINT must be grpc/);
 });
 
 test('the binding alone opens a runtime, by DNS where there is no cluster', async () => {

@@ -57,7 +57,7 @@ beforeAll(async () => {
   ], { cwd: ROOT });
   aws = await Peer.start((received) => peerAnswer(received));
   triton = await FakeTriton.start();
-  triton.loaded = new Set(['eta/1']);
+  triton.loaded = new Set(['eta.1/1']);
   triton.answer = () => [
     { name: 'minutes', datatype: 'FP32', shape: [2], data: Float32Array.of(11, 12) }, { name: 'seen', datatype: 'BYTES', shape: [2], data: ['x', 'y'] },
   ];
@@ -158,7 +158,7 @@ describe('the process of the inference service', () => {
     });
     expect((await call(running.health, { path: '/v2/health/ready' })).status).toBe(200);
     expect((await call(running.health, { path: '/v2/models/eta' })).status).toBe(404);
-    expect(triton.infers.map(({ request: sent }) => [sent!.model, sent!.version])).toEqual([['eta', '1']]);
+    expect(triton.infers.map(({ request: sent }) => [sent!.model, sent!.version])).toEqual([['eta.1', '1']]);
 
     expect(await stop(running)).toBe(0);
     expect(running.lines.map(({ message }) => message)).toEqual(expect.arrayContaining(['listening', 'model version serves', 'started', 'draining', 'the service is closed']));
@@ -227,7 +227,7 @@ describe('the process of the inference service', () => {
       expect(await post('surge', say())).toEqual([504, 'DEADLINE_EXCEEDED']);
     } finally {
       triton.answer = answers;
-      triton.loaded = new Set(['eta/1']);
+      triton.loaded = new Set(['eta.1/1']);
       expect(await stop(running)).toBe(0);
     }
     expect(running.lines.filter(({ message }) => message === 'request failed').map(({ code }) => code)).toEqual([
