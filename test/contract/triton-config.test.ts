@@ -42,9 +42,9 @@ test('every configuration is text format that says the version, its platform, it
         name: [name], data_type: [Symbol.for(datatype === 'BYTES' ? 'TYPE_STRING' : `TYPE_${datatype}`)], dims: shape.slice(batched),
       })));
     }
-    const parameters = (config.parameters ?? []) as TextMessage[];
-    const strings = Object.fromEntries(parameters.map((parameter) => [one(parameter, 'key'), one(parameter, 'value', 'string_value')]));
-    expect(strings).toMatchObject(options.parameters ?? {});
+    const given = (config.parameters ?? []) as TextMessage[];
+    const parameters = new Map(given.map((parameter) => [one(parameter, 'key'), one(parameter, 'value', 'string_value')]));
+    for (const [name, value] of Object.entries(options.parameters ?? {})) expect([name, parameters.get(name)]).toEqual([name, value]);
     expect((config.instance_group ?? []).length).toBe(options.instanceGroups?.length ?? 0);
     expect(renderTritonConfig(manifest, structuredClone(options))).toBe(renderTritonConfig(manifest, options));
   }));
