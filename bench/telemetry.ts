@@ -6,7 +6,7 @@ import { NO_TELEMETRY, type Observation, type RequestStart, type Telemetry } fro
 import { type BrainTelemetry, createTelemetry } from '../runtime/telemetry/create-telemetry';
 import type { BrainConfiguration, ModelManifest, TelemetryDeclaration } from '../src/contract';
 
-/** The budget of issue 4 for a request that is not sampled, microseconds. */
+/** The budget of a request that is not sampled, microseconds. */
 const GOAL_MICROSECONDS = 3;
 const REQUESTS = 200_000;
 const ROUNDS = 7;
