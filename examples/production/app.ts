@@ -8,8 +8,8 @@ import { Repository, RepositoryEncryption, TagMutability } from 'aws-cdk-lib/aws
 import { Role } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import {
-  Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, Model, ModelRuntime, PiiClass,
-  Similarity, VectorField, VectorIndex,
+  Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, GpuBase, GpuBurst, Model, ModelRuntime,
+  PiiClass, Similarity, VectorField, VectorIndex,
 } from 'thalos-brain';
 
 const DEPLOYMENT = {
@@ -82,13 +82,14 @@ export function createApp(props: AppProps = {}): App {
     env,
     environment: BrainEnvironment.prod(),
     models: [
-      Model.declare('offer-ranker', { owner: 'growth', description: 'Probability that a customer takes an offer' }),
-      Model.declare('offer-embedder', { owner: 'growth', description: 'Embedding of an offer text, 768 numbers' }),
+      Model.declare('offer-ranker', { owner: 'growth', description: 'Probability that a customer takes an offer', gpuMemory: Size.gibibytes(1) }),
+      Model.declare('offer-embedder', { owner: 'growth', description: 'Embedding of an offer text, 768 numbers', gpuMemory: Size.gibibytes(3) }),
     ],
     featureGroups: [customerActivity],
     vectorIndexes: [offers],
     cluster: {
       accelerator: Accelerator.L4,
+      gpu: { base: GpuBase.onDemand(2), burst: GpuBurst.spot({ maxNodes: 6 }) },
       administrators: [Role.fromRoleArn(images, 'Administrators', DEPLOYMENT.administratorRoleArn, { mutable: false })],
     },
     runtime: ModelRuntime.triton({ image: images.triton, memory: Size.gibibytes(16), modelStorage: Size.gibibytes(40) }),

@@ -1,7 +1,9 @@
 /** One test per trap of the deploy guide that a template can show, named after it, over both examples. */
 import { App, CfnResource, Stack } from 'aws-cdk-lib';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
-import { Brain, BrainEnvironment, EdgeStrategy } from '../../src';
+import {
+  Accelerator, Brain, BrainClusterOptions, BrainEnvironment, BrainProps, ContainerImage, EdgeStrategy, GpuBase, GpuBurst, GpuNodeImage, ModelRuntime,
+} from '../../src';
 import { EXAMPLES, removeFolders, templatesOf } from '../support/examples';
 import { Templates } from '../support/templates';
 import { CDK_TRAPS } from './rules/cdk-traps';
@@ -10,12 +12,14 @@ import { CLUSTER_TRAPS } from './rules/cluster-traps';
 import { DATA_TRAPS } from './rules/data-traps';
 import { EDGE_TRAPS } from './rules/edge-traps';
 import { NETWORK_TRAPS } from './rules/network-traps';
+import { NODE_TRAPS } from './rules/node-traps';
 import { POD_TRAPS } from './rules/pod-traps';
 import { TELEMETRY_TRAPS } from './rules/telemetry-traps';
 import type { Traps } from './rules/trap';
 
 const TRAPS: Traps = {
-  ...NETWORK_TRAPS, ...EDGE_TRAPS, ...CDK_TRAPS, ...CLUSTER_TRAPS, ...DATA_TRAPS, ...POD_TRAPS, ...TELEMETRY_TRAPS, ...CERTIFICATE_TRAPS,
+  ...NETWORK_TRAPS, ...EDGE_TRAPS, ...CDK_TRAPS, ...CLUSTER_TRAPS, ...NODE_TRAPS, ...DATA_TRAPS, ...POD_TRAPS, ...TELEMETRY_TRAPS,
+  ...CERTIFICATE_TRAPS,
 };
 
 afterAll(removeFolders);
@@ -43,6 +47,34 @@ describe.each(EXAMPLES)('examples/%s', (example) => {
   test.each(Object.entries(TRAPS))('%s', (_name, { rule }) => {
     expect(rule(templates)).toEqual([]);
   });
+});
+
+describe('choices that no example makes', () => {
+  const digest = `sha256:${'0'.repeat(64)}`;
+  const brain = (cluster: BrainClusterOptions, more: Partial<BrainProps> = {}) => {
+    const stack = new Stack(new App(), 'Stack', { env: { region: 'us-east-1' } });
+    const runtime = ModelRuntime.triton({ image: ContainerImage.fromRegistry('registry.example/triton', digest) });
+    new Brain(stack, 'Brain', { environment: BrainEnvironment.dev(), runtime, cluster, ...more });
+    return Templates.fromStacks(stack);
+  };
+  const devicePlugin = ContainerImage.fromRegistry('registry.example/k8s-device-plugin', digest);
+  const block = { reservationId: 'cr-0123456789abcdef0', nodes: 2 };
+
+  test.each([
+    ['AL2023 and spot', {
+      accelerator: Accelerator.T4,
+      gpu: { base: GpuBase.spot(4), burst: GpuBurst.spot({ maxNodes: 4 }), nodeImage: GpuNodeImage.al2023({ devicePlugin }) },
+    }],
+    ['capacity blocks without a burst', {
+      accelerator: Accelerator.H100,
+      gpu: { base: GpuBase.capacityBlocks({ ...block, zone: 'use1-az1' }, { ...block, reservationId: 'cr-0fedcba9876543210', zone: 'use1-az2' }), burst: GpuBurst.none() },
+    }],
+    ['a first deploy without GPU quota', { accelerator: Accelerator.L4, gpu: { base: GpuBase.onDemand(0) } }],
+  ])('%s fall into no trap of clusters, nodes and pods', (_, cluster) => {
+    const templates = brain(cluster);
+    expect(templates.ofType('AWS::EKS::Nodegroup').length).toBeGreaterThan(1);
+    for (const [name, { rule }] of Object.entries({ ...CLUSTER_TRAPS, ...NODE_TRAPS, ...POD_TRAPS })) expect({ [name]: rule(templates) }).toEqual({ [name]: [] });
+  }, 60_000);
 });
 
 test('A4 a changed target is deployed: the logical id of the API\'s deployment follows what its methods integrate with', () => {

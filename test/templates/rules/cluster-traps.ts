@@ -49,12 +49,13 @@ export const CLUSTER_TRAPS: Traps = {
       Cluster: { type: 'AWS::EKS::Cluster', properties: { ResourcesVpcConfig: { SubnetIds: [{ Ref: 'PublicSubnet' }] } } },
     },
   },
-  'A2 GPU nodes run Bottlerocket for NVIDIA on volumes that hold a runtime image': {
+  'A2 GPU nodes run a system with NVIDIA\'s driver, on a volume that holds a runtime image': {
     rule: (templates) => each(templates, 'AWS::EKS::Nodegroup', (group) => {
-      if (group.properties.AmiType !== 'BOTTLEROCKET_x86_64_NVIDIA') return `runs ${group.properties.AmiType}`;
+      const device = { BOTTLEROCKET_x86_64_NVIDIA: '/dev/xvdb', AL2023_x86_64_NVIDIA: '/dev/xvda' }[group.properties.AmiType as string];
+      if (!device) return `runs ${group.properties.AmiType}`;
       const [template] = templates.referencesIn(group.properties.LaunchTemplate, group.stack).filter(({ type }) => type === 'AWS::EC2::LaunchTemplate');
-      const data = (template?.properties.LaunchTemplateData?.BlockDeviceMappings ?? []).find((volume: Json) => volume.DeviceName === '/dev/xvdb');
-      return !(data?.Ebs?.VolumeSize >= 150 && data.Ebs.VolumeType === 'gp3') && 'has no /dev/xvdb of 150 GiB gp3';
+      const data = (template?.properties.LaunchTemplateData?.BlockDeviceMappings ?? []).find((volume: Json) => volume.DeviceName === device);
+      return !(data?.Ebs?.VolumeSize >= 150 && data.Ebs.VolumeType === 'gp3') && `has no ${device} of 150 GiB gp3`;
     }),
     mistake: { Nodes: { type: 'AWS::EKS::Nodegroup', properties: { AmiType: 'AL2_x86_64_GPU' } } },
   },
