@@ -17,10 +17,9 @@ import { POD_TRAPS } from './rules/pod-traps';
 import { TELEMETRY_TRAPS } from './rules/telemetry-traps';
 import type { Traps } from './rules/trap';
 
-const TRAPS: Traps = {
-  ...NETWORK_TRAPS, ...EDGE_TRAPS, ...CDK_TRAPS, ...CLUSTER_TRAPS, ...NODE_TRAPS, ...DATA_TRAPS, ...POD_TRAPS, ...TELEMETRY_TRAPS,
-  ...CERTIFICATE_TRAPS,
-};
+const TRAPS: Traps = Object.assign(
+  {}, NETWORK_TRAPS, EDGE_TRAPS, CDK_TRAPS, CLUSTER_TRAPS, NODE_TRAPS, DATA_TRAPS, POD_TRAPS, TELEMETRY_TRAPS, CERTIFICATE_TRAPS,
+);
 
 afterAll(removeFolders);
 
@@ -59,6 +58,7 @@ describe('choices that no example makes', () => {
   };
   const devicePlugin = ContainerImage.fromRegistry('registry.example/k8s-device-plugin', digest);
   const block = { reservationId: 'cr-0123456789abcdef0', nodes: 2 };
+  const other = 'cr-0fedcba9876543210';
 
   test.each([
     ['AL2023 and spot', {
@@ -67,7 +67,7 @@ describe('choices that no example makes', () => {
     }],
     ['capacity blocks without a burst', {
       accelerator: Accelerator.H100,
-      gpu: { base: GpuBase.capacityBlocks({ ...block, zone: 'use1-az1' }, { ...block, reservationId: 'cr-0fedcba9876543210', zone: 'use1-az2' }), burst: GpuBurst.none() },
+      gpu: { base: GpuBase.capacityBlocks({ ...block, zone: 'use1-az1' }, { ...block, reservationId: other, zone: 'use1-az2' }), burst: GpuBurst.none() },
     }],
     ['a first deploy without GPU quota', { accelerator: Accelerator.L4, gpu: { base: GpuBase.onDemand(0) } }],
   ])('%s fall into no trap of clusters, nodes and pods', (_, cluster) => {
