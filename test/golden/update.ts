@@ -4,7 +4,7 @@
  *   npx tsx --tsconfig examples/tsconfig.json test/golden/update.ts --update [--accept-replacement]
  *
  * Without the second flag it refuses to drop an entry of the ledger: a logical id that is gone is a resource that
- * CloudFormation deletes or replaces, with its data.
+ * CloudFormation deletes or replaces, with its data; an object of Kubernetes that is gone stays in the cluster until somebody removes it.
  */
 import { parseArgs } from 'node:util';
 import { removeFolders } from '../support/examples';
@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({ options: { 'update': { type: 'boolean' }, 'accept-replacement': { type: 'boolean' } } });
   if (!values.update) throw new Error('nothing done: pass --update to write test/golden');
   const lost = await updateGolden(values['accept-replacement'] ?? false);
-  if (lost.length > 0) throw new Error(`these resources would be replaced or deleted; pass --accept-replacement if that is meant:\n  ${lost.join('\n  ')}`);
+  if (lost.length > 0) throw new Error(`these would be replaced, deleted or left behind; pass --accept-replacement if that is meant:\n  ${lost.join('\n  ')}`);
 }
 
 process.env.CDK_VALIDATION ??= 'false';

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { EXAMPLES, ROOT, synthesize, type Example } from './examples';
-import { HELM_CHART, KUBERNETES_RESOURCE, Templates, type Json } from './templates';
+import { HELM_CHART, KUBERNETES_RESOURCE, manifestObjects, Templates, type Json } from './templates';
 
 const GOLDEN = join(ROOT, 'test', 'golden');
 const LEDGER = join(GOLDEN, 'ledger.json');
@@ -27,6 +27,18 @@ export const LEDGER_TYPES: ReadonlySet<string> = new Set([
   KUBERNETES_RESOURCE, HELM_CHART,
 ]);
 
+/**
+ * What `kubectl apply --prune` removes when a manifest no longer holds it (its default allow list). Everything else stays in the cluster when it is renamed or
+ * dropped from a manifest that goes on: a policy, a budget or a scaled object that nobody sees any more. It needs a step of its own, or a manifest of its own.
+ */
+const PRUNED = new Set([
+  'ConfigMap', 'Endpoints', 'Namespace', 'PersistentVolumeClaim', 'PersistentVolume', 'Pod', 'ReplicationController', 'Secret', 'Service', 'Job', 'CronJob', 'Ingress',
+  'DaemonSet', 'Deployment', 'ReplicaSet', 'StatefulSet',
+]);
+
+/** Where those objects stand in the ledger: `Kind/namespace/name` → manifest. */
+const LEFT_BEHIND = 'objects that kubectl leaves behind';
+
 /** Logical id → type, by stack, by example. */
 export interface Ledger { [example: string]: { [stack: string]: { [logicalId: string]: string } } }
 
@@ -34,6 +46,10 @@ export function ledgerOf(templates: Templates): Ledger[string] {
   const ledger: Ledger[string] = {};
   const kept = templates.resources.filter((resource) => LEDGER_TYPES.has(resource.type)).sort((a, b) => (a.id < b.id ? -1 : 1));
   for (const { stack, id, type } of kept) (ledger[stack] ??= {})[id] = type;
+  const objects = manifestObjects(templates).filter(({ object }) => !PRUNED.has(object.kind))
+    .map(({ resource, object: { kind, metadata } }) => [`${kind}/${metadata.namespace ?? ''}/${metadata.name}`, String(resource.properties.PruneLabel)])
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  if (objects.length > 0) ledger[LEFT_BEHIND] = Object.fromEntries(objects);
   return ledger;
 }
 
@@ -41,7 +57,7 @@ export function readLedger(): Ledger {
   return existsSync(LEDGER) ? JSON.parse(readFileSync(LEDGER, 'utf8')) : {};
 }
 
-/** Entries of the ledger that a synth no longer has, or has with another type. */
+/** Entries of the ledger that a synth no longer has, or has with another type or in another manifest. */
 export function missingFrom(ledger: Ledger[string] | undefined, now: Ledger[string]): string[] {
   return Object.entries(ledger ?? {}).flatMap(([stack, ids]) => Object.entries(ids)
     .filter(([id, type]) => now[stack]?.[id] !== type)

@@ -15,6 +15,15 @@ describe('the ledger', () => {
       .toEqual(['Data/Table1 (AWS::DynamoDB::GlobalTable)', 'Data/Manifest1 (Custom::AWSCDK-EKS-KubernetesResource)']);
   });
 
+  test('B names an object of Kubernetes that is gone from its manifest, if kubectl\'s pruning does not know its kind', () => {
+    const manifest = (...objects: object[]) => new Templates(new Map([['Serving', {
+      Resources: { Manifest: { Type: 'Custom::AWSCDK-EKS-KubernetesResource', Properties: { PruneLabel: 'manifest=runtime', Manifest: JSON.stringify(objects) } } },
+    }]]));
+    const [policy, pods] = [{ kind: 'NetworkPolicy', metadata: { name: 'old', namespace: 'n' } }, { kind: 'Deployment', metadata: { name: 'd', namespace: 'n' } }];
+    expect(missingFrom(ledgerOf(manifest(policy, pods)), ledgerOf(manifest()))).toEqual(['objects that kubectl leaves behind/NetworkPolicy/n/old (manifest=runtime)']);
+    expect(missingFrom(ledgerOf(manifest(policy, pods)), ledgerOf(manifest(policy)))).toEqual([]);
+  });
+
   test('does not mind a new id', () => {
     expect(missingFrom(before, { Data: { ...before.Data, Table2: 'AWS::DynamoDB::GlobalTable' } })).toEqual([]);
   });
@@ -31,7 +40,7 @@ describe.each(EXAMPLES)('examples/%s', (example) => {
     templates = await templatesOf(example);
   }, 120_000);
 
-  test(`keeps the logical id of everything stateful, of every manifest and every chart (${UPDATE})`, () => {
+  test(`keeps the logical id of everything stateful, of every manifest and every chart, and every object that kubectl would leave behind (${UPDATE})`, () => {
     const ledger = readLedger()[example];
 
     expect(Object.keys(ledger ?? {})).not.toEqual([]);
