@@ -79,6 +79,11 @@ export const PARTS: { readonly [name: string]: Part } = {
     tests: ['triton/triton-runtime.test.ts', 'triton/pool.test.ts', 'triton/mutual-tls.test.ts', 'triton/faults.test.ts',
       'triton/service-faults.test.ts'],
   },
+  iam: {
+    proves: 'every call of AWS that the deployed code makes is allowed by the synthesized policies, and what an intruder would do is not, by a simulation of IAM',
+    needs: { tools: [NODE], memoryGiB: 2, diskGiB: 1 },
+    tests: ['iam/iam.test.ts'],
+  },
   image: {
     proves: 'the image of the inference service: built with buildah, run as its pod on a read-only root, inferring with real Triton and DynamoDB, drained',
     needs: { tools: [NODE, UNSHARE, PYTHON, JAVA, MAVEN], memoryGiB: 2, diskGiB: 5 },

@@ -1,10 +1,10 @@
 /** Builds the image of the inference service without a container engine: Debian's `buildah`, in a changed root, on a stand-in for the base image. */
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { cached } from '../cache';
+import { unpackPackage } from '../npm-package';
 
 const NODE_LOCK = join(__dirname, 'node.json');
 const LIBRARIES = 'usr/lib/x86_64-linux-gnu';
@@ -85,11 +85,5 @@ function standInBase(folder: string): string {
 }
 
 function downloadNode(folder: string): void {
-  const lock: { package: string; integrity: string } = JSON.parse(readFileSync(NODE_LOCK, 'utf8'));
-  const [{ filename }] = JSON.parse(execFileSync('npm', ['pack', lock.package, '--json', '--silent'], { cwd: folder, encoding: 'utf8' }));
-  const tarball = join(folder, filename);
-  const integrity = `sha512-${createHash('sha512').update(readFileSync(tarball)).digest('base64')}`;
-  if (integrity !== lock.integrity) throw new Error(`${lock.package} has ${integrity}, and ${basename(dirname(NODE_LOCK))}/node.json says ${lock.integrity}`);
-  execFileSync('tar', ['xzf', tarball, '-C', folder, 'package/bin/node', 'package/package.json']);
-  rmSync(tarball);
+  unpackPackage(JSON.parse(readFileSync(NODE_LOCK, 'utf8')), folder, ['package/bin/node', 'package/package.json']);
 }
