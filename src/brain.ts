@@ -31,7 +31,7 @@ export interface BrainProps {
   /** Kubernetes version, accelerator, administrators. @default - no accelerator, no administrators */
   readonly cluster?: BrainClusterOptions;
 
-  /** What the cluster does for its pods: certificates. @default - as each service says */
+  /** What the cluster does for its pods: certificates, autoscaling. @default - as each service says */
   readonly services?: ClusterServices;
 
   /** What runs the models. @default - no runtime: pods are ready, every infer request answers `MODEL_NOT_READY` */

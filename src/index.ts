@@ -11,6 +11,7 @@ export * from './observability';
 export * from './planes';
 export * from './registry';
 export * from './release';
+export * from './scaling';
 export * from './security';
 export * from './storage';
 export * from './vectors';

@@ -8,16 +8,17 @@ import { Repository, RepositoryEncryption, TagMutability } from 'aws-cdk-lib/aws
 import { Role } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import {
-  Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, GpuBase, GpuBurst, Model, ModelRuntime,
-  PiiClass, Similarity, VectorField, VectorIndex,
+  Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, GpuBase, GpuBurst, Keda, KedaImages, Model,
+  ModelRuntime, PiiClass, PoolScaling, Similarity, VectorField, VectorIndex,
 } from 'thalos-brain';
 
 const DEPLOYMENT = {
   env: { account: '111122223333', region: 'us-east-1' },
-  triton: {
-    repository: 'thalos/tritonserver',
-    /** Digest of the image in that repository, once it is copied there (README). */
-    digest: `sha256:${'0'.repeat(64)}`,
+  /** Repositories of images that the brain runs and does not build, and the digest that each has there once it is copied (README). */
+  images: {
+    triton: { repository: 'thalos/tritonserver', digest: `sha256:${'0'.repeat(64)}` },
+    keda: { repository: 'thalos/keda', digest: `sha256:${'0'.repeat(64)}` },
+    kedaMetricsServer: { repository: 'thalos/keda-metrics-apiserver', digest: `sha256:${'0'.repeat(64)}` },
   },
   edge: {
     certificateArn: 'arn:aws:acm:us-east-1:111122223333:certificate/00000000-0000-4000-8000-000000000000',
@@ -27,29 +28,33 @@ const DEPLOYMENT = {
   tokens: { issuer: 'https://login.example.com', audience: 'offers', scopes: ['brain/infer'] },
 };
 
-/** The account's own registry, and what stands in the account already. Deployed once, before the brain, and filled with Triton. */
+/** The account's own registry, and what stands in the account already. Deployed once, before the brain, and filled with what others build. */
 class Images extends Stack {
   readonly triton: ContainerImage;
+  readonly keda: KedaImages;
 
   constructor(scope: App, id: string, env: Environment) {
     super(scope, id, { env, description: 'Container images that the brain runs and does not build', terminationProtection: true });
     const key = new Key(this, 'Key', {
       description: 'Container images of the brain', enableKeyRotation: true, pendingWindow: Duration.days(30), removalPolicy: RemovalPolicy.RETAIN,
     });
-    // The name is the contract between this stack and the brain's stage, which share no reference.
-    new Repository(this, 'Triton', {
-      repositoryName: DEPLOYMENT.triton.repository,
-      encryption: RepositoryEncryption.KMS,
-      encryptionKey: key,
-      imageScanOnPush: true,
-      imageTagMutability: TagMutability.IMMUTABLE,
-      removalPolicy: RemovalPolicy.RETAIN,
-    });
-    const byName = Repository.fromRepositoryAttributes(this, 'TritonByName', {
-      repositoryName: DEPLOYMENT.triton.repository,
-      repositoryArn: `arn:aws:ecr:${env.region}:${env.account}:repository/${DEPLOYMENT.triton.repository}`,
-    });
-    this.triton = ContainerImage.fromEcr(byName, DEPLOYMENT.triton.digest);
+    const image = (name: string, { repository, digest }: { repository: string; digest: string }) => {
+      // The name is the contract between this stack and the brain's stage, which share no reference.
+      new Repository(this, name, {
+        repositoryName: repository,
+        encryption: RepositoryEncryption.KMS,
+        encryptionKey: key,
+        imageScanOnPush: true,
+        imageTagMutability: TagMutability.IMMUTABLE,
+        removalPolicy: RemovalPolicy.RETAIN,
+      });
+      const byName = Repository.fromRepositoryAttributes(this, `${name}ByName`, {
+        repositoryName: repository, repositoryArn: `arn:aws:ecr:${env.region}:${env.account}:repository/${repository}`,
+      });
+      return ContainerImage.fromEcr(byName, digest);
+    };
+    this.triton = image('Triton', DEPLOYMENT.images.triton);
+    this.keda = { operator: image('Keda', DEPLOYMENT.images.keda), metricsServer: image('KedaMetricsServer', DEPLOYMENT.images.kedaMetricsServer) };
   }
 }
 
@@ -92,8 +97,13 @@ export function createApp(props: AppProps = {}): App {
       gpu: { base: GpuBase.onDemand(2), burst: GpuBurst.spot({ maxNodes: 6 }) },
       administrators: [Role.fromRoleArn(images, 'Administrators', DEPLOYMENT.administratorRoleArn, { mutable: false })],
     },
+    services: { scaler: Keda.fromRepository({ images: images.keda }) },
     runtime: ModelRuntime.triton({ image: images.triton, memory: Size.gibibytes(16), modelStorage: Size.gibibytes(40) }),
-    inference: { telemetry: { traces: 0.05, capture: 0.01 }, grpcNamespaces: ['storefront'] },
+    inference: {
+      scaling: PoolScaling.onDemand({ min: 3, max: 12, targetQps: 200, targetLatency: Duration.millis(250) }),
+      telemetry: { traces: 0.05, capture: 0.01 },
+      grpcNamespaces: ['storefront'],
+    },
     edge: EdgeStrategy.apiGateway({
       jwt: tokens,
       backend: { certificate: Certificate.fromCertificateArn(images, 'BackendCertificate', edge.certificateArn), hostName: edge.hostName },

@@ -60,8 +60,8 @@ export class ModelCatalog {
   }
 
   /**
-   * Whether the process may take traffic: every version that was stable at start has been taken up. Once true it stays true,
-   * so that a bad version that comes later takes no pod away from the good one.
+   * Whether the process may take traffic: every version that was stable at start has been taken up, or the runtime has pods only while somebody asks, who must
+   * be able to. Once true it stays true, so that a bad version that comes later takes no pod away from the good one.
    */
   isReady(): boolean {
     return this.started;
@@ -70,6 +70,18 @@ export class ModelCatalog {
   /** What the document says about a model. Fails with UNKNOWN_MODEL, or with MODEL_NOT_READY where nothing is released. */
   routes(model: string): ModelRoutes {
     return this.table.get(this.requireDeclared(model)) ?? refuse('MODEL_NOT_READY', `no version of model '${model}' is released`, { model });
+  }
+
+  /** The plan that serves a model where the document assigns no candidate; undefined where none has been taken up yet. */
+  serves(model: string): ModelPlan | undefined {
+    return this.serving.get(model)?.plan;
+  }
+
+  /** Models of which the document names a candidate. */
+  candidates(): number {
+    let count = 0;
+    for (const { candidate } of this.table.values()) if (candidate) count++;
+    return count;
   }
 
   /** The plan that serves a model where the document assigns no candidate. Fails with UNKNOWN_MODEL or MODEL_NOT_READY. */
@@ -144,7 +156,8 @@ export class ModelCatalog {
       ]);
       if (this.closed) return;
       // a change of the document during the attempt has its own attempt behind this one
-      if (stable.every(Boolean) && !this.started) {
+      const mayStart = stable.every(Boolean) || this.options.configuration.runtime?.onDemand === true;
+      if (mayStart && !this.started) {
         this.started = true;
         this.readyCallback?.();
       }

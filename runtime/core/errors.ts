@@ -64,6 +64,9 @@ export const ERRORS = {
   INTERNAL: entry(500, 'INTERNAL', 'An error of the service itself; the log has the details.'),
 } as const satisfies Record<string, ErrorEntry>;
 
+/** What is not loaded may be soon, and a pool without a pod takes minutes: whole seconds until it is worth to ask again. */
+const NOT_READY_RETRY_S = 10;
+
 export type ErrorCode = keyof typeof ERRORS;
 
 /** The body of every answer that is not a success: OIP's `{"error": string}` and the code by itself. */
@@ -103,11 +106,13 @@ export class BrainError extends Error {
   /** Whole seconds after which the caller may come back; undefined where that is not known. */
   get retryAfterS(): number | undefined {
     const seconds = this.details.retry_after_s;
-    return typeof seconds === 'number' ? seconds : undefined;
+    if (typeof seconds === 'number') return seconds;
+    return this.code === 'MODEL_NOT_READY' ? NOT_READY_RETRY_S : undefined;
   }
 
   toBody(): ErrorBody {
-    return { ...this.details, error: this.message, code: this.code };
+    const { retryAfterS } = this;
+    return { ...this.details, ...retryAfterS === undefined ? {} : { retry_after_s: retryAfterS }, error: this.message, code: this.code };
   }
 }
 

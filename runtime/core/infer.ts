@@ -76,7 +76,13 @@ export class InferencePipeline {
     const prepared = preparing instanceof Promise ? await call.context.race(preparing) : preparing;
     this.countDegraded(prepared);
     const startedAt = telemetry.now();
-    const given = await runtime.infer(plan.ref, prepared.tensors, call.context);
+    telemetry.callBegins(arm, startedAt);
+    let given: readonly Tensor[];
+    try {
+      given = await runtime.infer(plan.ref, prepared.tensors, call.context);
+    } finally {
+      telemetry.callEnds(arm, startedAt);
+    }
     call.telemetry.stage('runtime', startedAt);
     const answer = this.answer(plan, prepared, given, call);
     // one that was withdrawn meanwhile is not asked
@@ -93,15 +99,20 @@ export class InferencePipeline {
     const prepared = await this.prepare(plan, call);
     this.countDegraded(prepared);
     const startedAt = telemetry.now();
-    if (!plan.ref.manifest.streaming) {
-      const given = await runtime.infer(plan.ref, prepared.tensors, call.context);
+    telemetry.callBegins(arm, startedAt);
+    try {
+      if (!plan.ref.manifest.streaming) {
+        const given = await runtime.infer(plan.ref, prepared.tensors, call.context);
+        call.telemetry.stage('runtime', startedAt);
+        yield { ...this.answer(plan, prepared, given, call), plan };
+        return;
+      }
+      if (!runtime.stream) return refuse('MODEL_FAILED', `the brain's runtime cannot stream, and model '${plan.ref.name}' answers with a sequence`, { model: plan.ref.name });
+      for await (const given of runtime.stream(plan.ref, prepared.tensors, call.context)) yield { ...this.answer(plan, prepared, given, call), plan };
       call.telemetry.stage('runtime', startedAt);
-      yield { ...this.answer(plan, prepared, given, call), plan };
-      return;
+    } finally {
+      telemetry.callEnds(arm, startedAt);
     }
-    if (!runtime.stream) return refuse('MODEL_FAILED', `the brain's runtime cannot stream, and model '${plan.ref.name}' answers with a sequence`, { model: plan.ref.name });
-    for await (const given of runtime.stream(plan.ref, prepared.tensors, call.context)) yield { ...this.answer(plan, prepared, given, call), plan };
-    call.telemetry.stage('runtime', startedAt);
   }
 
   /** At once, but for a version that somebody names and that was not taken up yet. */
@@ -111,15 +122,23 @@ export class InferencePipeline {
     if (named !== undefined) {
       const arm = version === undefined ? 'override' : 'pinned';
       const plan = catalog.taken(requireApproved(model, catalog.routes(model), named));
-      return plan ? { plan, arm } : catalog.version(model, named).then((taken) => ({ plan: taken, arm }));
+      if (plan) return { plan, arm };
+      this.options.telemetry.callUnmet(arm);
+      return catalog.version(model, named).then((taken) => ({ plan: taken, arm }));
     }
     const routes = catalog.routes(model);
-    if (!routes.candidate) return { plan: catalog.stable(model), arm: 'stable' };
+    if (!routes.candidate) return { plan: this.stable(model), arm: 'stable' };
     const route = assign(model, routes, new CallValues(sticky, inputs));
     const candidate = route.arm === 'candidate' ? catalog.taken(route.version) : undefined;
     // a candidate that cannot serve yet takes nobody's answer away
     if (candidate) return { plan: candidate, arm: 'candidate' };
-    return { plan: catalog.stable(model), arm: 'stable', shadow: route.shadow };
+    return { plan: this.stable(model), arm: 'stable', shadow: route.shadow };
+  }
+
+  /** Whoever asks for what is not loaded yet is counted: a pool of the runtime that has no pod is brought back by it. */
+  private stable(model: string): ModelPlan {
+    const { catalog, telemetry } = this.options;
+    return catalog.serves(model) ?? (telemetry.callUnmet('stable'), catalog.stable(model));
   }
 
   /** At once where nothing is read. */
@@ -167,7 +186,14 @@ export class InferencePipeline {
   private async mirrored(plan: ModelPlan, call: InferCall, context: RequestScope): Promise<readonly Tensor[]> {
     const quiet: InferCall = { ...call, context, telemetry: this.options.shadows.telemetry };
     const { tensors } = await this.prepare(plan, quiet);
-    return checkOutputs(plan, await this.options.runtime.infer(plan.ref, tensors, quiet.context), call.outputs);
+    const { runtime, telemetry } = this.options;
+    const startedAt = telemetry.now();
+    telemetry.callBegins('shadow', startedAt);
+    try {
+      return checkOutputs(plan, await runtime.infer(plan.ref, tensors, quiet.context), call.outputs);
+    } finally {
+      telemetry.callEnds('shadow', startedAt);
+    }
   }
 }
 

@@ -57,13 +57,19 @@ export interface Telemetry {
    * @param times how often it has happened. @default 1
    */
   count(event: TelemetryEvent, dependency: string, times?: number): void;
+  /** The runtime is called for a version of that arm: what autoscaling follows. @param at `now()` */
+  callBegins(arm: Arm, at: number): void;
+  /** That call has ended, whichever way. */
+  callEnds(arm: Arm, begunAt: number): void;
+  /** A version of that arm was wanted, and the runtime has it not yet. */
+  callUnmet(arm: Arm): void;
   /** A value that is read when metrics are; values of one name and dependency are added up. */
   gauge(name: TelemetryGauge, read: () => number, dependency?: string): void;
 }
 
 export const TELEMETRY_EVENTS = ['shed', 'retry', 'breaker_opened', 'breaker_closed', 'outlier_ejected', 'cache_hit', 'cache_miss', 'degraded', 'shadow_dropped'] as const;
 export type TelemetryEvent = typeof TELEMETRY_EVENTS[number];
-export const TELEMETRY_GAUGES = ['in_flight', 'concurrency_limit', 'queued', 'cache_entries'] as const;
+export const TELEMETRY_GAUGES = ['in_flight', 'concurrency_limit', 'queued', 'cache_entries', 'candidates'] as const;
 export type TelemetryGauge = typeof TELEMETRY_GAUGES[number];
 
 export interface RequestTelemetry {
@@ -102,5 +108,8 @@ export const NO_TELEMETRY: Telemetry = {
   now: () => performance.now(),
   begin: () => NO_REQUEST,
   count: () => undefined,
+  callBegins: () => undefined,
+  callEnds: () => undefined,
+  callUnmet: () => undefined,
   gauge: () => undefined,
 };

@@ -86,6 +86,7 @@ export function createService(options: ServiceOptions): Service {
   telemetry.gauge('queued', () => limit.queued);
 
   const catalog = new ModelCatalog({ ...options, runtime, manifests: new GuardedManifestSource(options.manifests, guarded) });
+  telemetry.gauge('candidates', () => catalog.candidates());
   const shadows = new ShadowTraffic({ timers, logger, telemetry, timeoutMs: requestTimeoutMs });
   const pipeline = new InferencePipeline({ configuration, features, vectors, runtime, catalog, clock, telemetry, shadows });
   let draining = false;

@@ -12,11 +12,11 @@ import { PerSecond } from './per-second';
 import { type MetricsText, renderMetrics } from './prometheus';
 import type { RedactionOptions } from './redaction';
 import { type Counter, Registry } from './registry';
-import { Request, type RequestOwner, RUNTIME_STAGE } from './request';
+import { Request, type RequestOwner } from './request';
 import { RequestMetrics } from './request-metrics';
 import type { RequestRecorder } from './request-recorder';
 import { exportSpans } from './request-spans';
-import { type ScalingReport, ScalingWindow } from './scaling';
+import { poolOf, type ScalingReport, ScalingWindow } from './scaling';
 import { newSpanId, newTraceId, OtlpSpans, type SpanSink } from './spans';
 import type { StatisticsSink } from './statistics';
 import { StatisticsWindows } from './statistics-windows';
@@ -24,7 +24,7 @@ import { formatTraceparent, parseTraceparent } from './trace-context';
 import type { BrainConfiguration, TelemetryDeclaration } from '../../src/contract';
 import { refuse } from '../core/errors';
 import type { Clock, Logger } from '../core/ports';
-import type { Observation, RequestStart, ShadowDifference, Telemetry, TelemetryEvent, TelemetryGauge } from '../core/telemetry';
+import type { Arm, Observation, RequestStart, ShadowDifference, Telemetry, TelemetryEvent, TelemetryGauge } from '../core/telemetry';
 
 /** How often CloudWatch is told, milliseconds: its standard resolution is one minute. */
 const EMF_INTERVAL_MS = 30_000;
@@ -157,18 +157,20 @@ class ComposedTelemetry implements BrainTelemetry, RequestOwner {
     const recorded = this.recorder !== undefined;
     const keep = draw < this.keepShare || recorded;
     const model = this.requests.of(start.model);
+    const at = this.now();
+    this.window.requestBegins(at);
     const traced = draw < this.traceShare && (start.traceparent !== undefined || this.mayTrace());
     if (start.traceparent === undefined && !traced) {
-      return new Request(this, start, model, this.now(), undefined, undefined, undefined, draw, keep, recorded ? [] : undefined);
+      return new Request(this, start, model, at, undefined, undefined, undefined, draw, keep, recorded ? [] : undefined);
     }
     const parent = parseTraceparent(start.traceparent);
     if (this.spans && (parent ? parent.sampled : traced)) {
       const context = { traceId: parent?.traceId ?? newTraceId(), spanId: newSpanId(), sampled: true };
-      return new Request(this, start, model, this.now(), context.traceId, formatTraceparent(context), { context, parent }, draw, keep, []);
+      return new Request(this, start, model, at, context.traceId, formatTraceparent(context), { context, parent }, draw, keep, []);
     }
     // not ours to sample: the caller's context goes through as it came
     const through = parent ? start.traceparent : undefined;
-    return new Request(this, start, model, this.now(), parent?.traceId, through, undefined, draw, keep, recorded ? [] : undefined);
+    return new Request(this, start, model, at, parent?.traceId, through, undefined, draw, keep, recorded ? [] : undefined);
   }
 
   private mayTrace(): boolean {
@@ -195,8 +197,23 @@ class ComposedTelemetry implements BrainTelemetry, RequestOwner {
   }
 
   scaling(): ScalingReport {
-    const queued = this.registry.reading('queued');
-    return this.window.report(this.requests.inFlight(), Number.isFinite(queued) ? queued : 0);
+    const reading = (gauge: 'queued' | 'candidates') => {
+      const value = this.registry.reading(gauge);
+      return Number.isFinite(value) ? value : 0;
+    };
+    return this.window.report(reading('queued'), reading('candidates'));
+  }
+
+  callBegins(arm: Arm, at: number): void {
+    this.window.callBegins(poolOf(arm), at);
+  }
+
+  callEnds(arm: Arm, begunAt: number): void {
+    this.window.callEnds(poolOf(arm), begunAt, this.now());
+  }
+
+  callUnmet(arm: Arm): void {
+    this.window.callUnmet(poolOf(arm));
   }
 
   attach(recorder: RequestRecorder): () => void {
@@ -231,7 +248,8 @@ class ComposedTelemetry implements BrainTelemetry, RequestOwner {
 
   finished(request: Request, at: number): void {
     const durationMs = at - request.startedAt;
-    if (request.arm !== undefined) this.window.record(request.pool, durationMs, request.spent(RUNTIME_STAGE) ?? 0, at);
+    this.window.requestEnds(request.begunAt, at, request.arm === undefined ? undefined : durationMs);
+    if (request.code === 'OVERLOADED') this.window.requestShed();
     if (this.log.wants(request, durationMs)) this.log.write(request, durationMs);
     if (!request.span && !request.keep) return;
     try {

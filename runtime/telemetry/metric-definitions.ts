@@ -132,6 +132,7 @@ export const METRICS = {
   concurrency_limit: gauge('concurrency_limit', MetricName.CONCURRENCY_LIMIT, 'How many calls the adaptive limit lets run at once.'),
   queued: gauge('queued', MetricName.QUEUED, 'Requests or calls that wait for their turn.'),
   cache_entries: gauge('cache_entries', MetricName.CACHE_ENTRIES, 'Rows in the cache.'),
+  candidates: gauge('candidates', MetricName.CANDIDATES, 'Models of which the rollout document names a candidate.'),
   dropped: {
     name: 'thalos_telemetry_dropped',
     type: 'counter',

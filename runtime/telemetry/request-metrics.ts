@@ -2,8 +2,6 @@
 import { bindCode, type CodeCounters } from './code-counters';
 import type { Histogram } from './histogram';
 import { type Counter, OTHER, type Registry } from './registry';
-import { poolOf } from './scaling';
-import type { RuntimePool } from '../../src/contract';
 import { type Arm, type Stage, STAGES } from '../core/telemetry';
 
 /** Labels of a request that was refused before a version was chosen for it. */
@@ -12,14 +10,12 @@ export const NOBODY = 'none';
 export class VersionMetrics {
   readonly codes: CodeCounters;
   readonly duration: Histogram;
-  readonly pool: RuntimePool;
   private readonly stages: (Histogram | undefined)[] = STAGES.map(() => undefined);
   private ages: Histogram | undefined;
 
   constructor(private readonly registry: Registry, readonly model: string, readonly version: string, readonly arm: Arm | typeof NOBODY) {
     this.codes = bindCode(registry, model, version, arm);
     this.duration = registry.histogram('duration', model, version, arm);
-    this.pool = arm === NOBODY ? 'stable' : poolOf(arm);
   }
 
   stage(index: number): Histogram {
@@ -76,11 +72,5 @@ export class RequestMetrics {
 
   of(model: string): ModelMetrics {
     return this.models.get(model) ?? this.unknown;
-  }
-
-  inFlight(): number {
-    let sum = this.unknown.inFlight;
-    for (const { inFlight } of this.models.values()) sum += inFlight;
-    return sum;
   }
 }

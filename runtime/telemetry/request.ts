@@ -24,6 +24,7 @@ export interface RequestOwner {
 export class Request implements RequestTelemetry {
   /** Counted per version once it is known which serves. */
   private series: VersionMetrics;
+  startedAt: number;
   private durations = [NaN, NaN, NaN, NaN, NaN, NaN];
   private ended = false;
   firstPieceAt = NaN;
@@ -41,7 +42,8 @@ export class Request implements RequestTelemetry {
     private readonly owner: RequestOwner,
     readonly start: RequestStart,
     private readonly model: ModelMetrics,
-    public startedAt: number,
+    /** When it was begun; decoding may have begun before. */
+    readonly begunAt: number,
     readonly traceId: string | undefined,
     readonly traceparent: string | undefined,
     /** Undefined: not sampled. */
@@ -51,6 +53,7 @@ export class Request implements RequestTelemetry {
     readonly marks: number[] | undefined,
   ) {
     this.series = model.unserved;
+    this.startedAt = begunAt;
     model.inFlight++;
   }
 
@@ -119,10 +122,6 @@ export class Request implements RequestTelemetry {
   spent(index: number): number | undefined {
     const spent = this.durations[index];
     return spent === spent ? spent : undefined;
-  }
-
-  get pool() {
-    return this.series.pool;
   }
 
   private countTokens({ promptTokens, completionTokens }: TokenUsage, at: number): void {

@@ -33,6 +33,12 @@ export interface TelemetryDeclaration {
   readonly statistics: number;
 }
 
+/** What the service has to know of the runtime. */
+export interface RuntimeDeclaration {
+  /** Its stable pool has pods only while somebody asks: the service takes requests before any version is loaded. */
+  readonly onDemand: boolean;
+}
+
 /** `brain.json`: what the brain declares. Declarations only: no token, no physical name, no secret. */
 export interface BrainConfiguration {
   readonly schemaVersion: typeof BRAIN_CONFIGURATION_VERSION;
@@ -44,6 +50,8 @@ export interface BrainConfiguration {
   readonly limits: ServiceLimits;
   /** @default - {@link DEFAULT_TELEMETRY} */
   readonly telemetry?: TelemetryDeclaration;
+  /** @default - its pods are always there */
+  readonly runtime?: RuntimeDeclaration;
   /** How Triton runs each model; one that is not here runs one request at a time on whatever its pod has. */
   readonly triton?: Readonly<Record<string, TritonModelOptions>>;
 }
@@ -62,6 +70,7 @@ export const BRAIN_CONFIGURATION_SCHEMA: JsonSchema = {
     vectorIndexes: array(VECTOR_INDEX_SCHEMA),
     limits: object({ maxBodyBytes: integer(1024), maxBatch: integer(1), requestTimeoutMs: integer(1) }),
     telemetry: object({ traces: SHARE, capture: SHARE, statistics: SHARE }),
+    runtime: object({ onDemand: { type: 'boolean' } }),
     triton: mapOf(NAME_PATTERN, TRITON_MODEL_OPTIONS_SCHEMA),
   }, ['schemaVersion', 'name', 'environment', 'models', 'featureGroups', 'vectorIndexes', 'limits']),
 };

@@ -39,6 +39,7 @@ export const MetricName = {
   CONCURRENCY_LIMIT: 'ConcurrencyLimit',
   QUEUED: 'Queued',
   CACHE_ENTRIES: 'CacheEntries',
+  CANDIDATES: 'Candidates',
   TELEMETRY_DROPPED: 'TelemetryDropped',
 } as const;
 export type MetricNameValue = typeof MetricName[keyof typeof MetricName];
@@ -73,10 +74,15 @@ export const SCALING_WINDOW_SECONDS = 30;
 export const ScalingValue = {
   LATENCY_P95_MS: 'latencyP95Ms',
   QPS: 'qps',
+  /** Requests under way: the mean over the window. */
+  CONCURRENCY: 'concurrency',
   IN_FLIGHT: 'inFlight',
   QUEUED: 'queued',
+  /** Models that have a candidate. */
+  CANDIDATES: 'candidates',
   poolQps: (pool: RuntimePool) => `pools.${pool}.qps`,
   poolLatencyP95Ms: (pool: RuntimePool) => `pools.${pool}.latencyP95Ms`,
   /** Calls that wait for the pool or run in it: the mean over the window. */
   poolConcurrency: (pool: RuntimePool) => `pools.${pool}.concurrency`,
+  poolInFlight: (pool: RuntimePool) => `pools.${pool}.inFlight`,
 } as const;

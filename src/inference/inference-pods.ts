@@ -4,6 +4,7 @@ import { Chart } from 'cdk8s';
 import { containerSecurity, deployment, GRACE_PERIOD, httpGet, labels, mebibytes, podSecurity, quantities, zoneSpread } from '../cluster/pods';
 import { Namespace, Paths, PodEnv, Port, ServiceAccount, TlsSecret } from '../contract';
 import { k8s } from '../private/k8s';
+import type { DecidedScaling } from '../scaling/pool-scaling';
 
 /** Kubernetes name of the deployment, the service and what belongs to them. */
 export const NAME = 'inference-service';
@@ -24,7 +25,7 @@ const TOKEN_LIFETIME = Duration.minutes(30);
 
 export interface InferencePodsProps {
   readonly image: string;
-  readonly replicas: number;
+  readonly scaling: DecidedScaling;
   readonly annotations: { [name: string]: string };
 }
 
@@ -37,7 +38,7 @@ export function inferencePods(chart: Chart, props: InferencePodsProps): void {
   deployment(chart, {
     metadata: { name: NAME, namespace: Namespace.INFERENCE, labels: labels(NAME) },
     spec: {
-      replicas: props.replicas,
+      replicas: props.scaling.replicas,
       selector: { matchLabels: labels(NAME) },
       strategy: {
         type: 'RollingUpdate',
@@ -53,7 +54,7 @@ export function inferencePods(chart: Chart, props: InferencePodsProps): void {
           securityContext: podSecurity(),
           terminationGracePeriodSeconds: GRACE_PERIOD.toSeconds(),
           nodeSelector: { 'kubernetes.io/arch': 'amd64' },
-          topologySpreadConstraints: zoneSpread(NAME, props.replicas),
+          topologySpreadConstraints: zoneSpread(NAME, props.scaling.least),
           containers: [container(props.image)],
           volumes: [
             { name: 'brain', configMap: { name: 'brain' } },

@@ -17,6 +17,8 @@ import { IModelRuntime } from '../model-runtime';
 import { ITelemetrySink } from '../observability';
 import { fail } from '../private/fail';
 import { k8s } from '../private/k8s';
+import { IScaler, PoolScaling } from '../scaling';
+import { SERVICE_DEMAND } from '../scaling/demand';
 import { ICertificateAuthority, JwtAuthorization } from '../security';
 import { resolveJwtAuthorization } from '../security/resolve-jwt-authorization';
 import { IWorkload } from '../security/workload';
@@ -35,6 +37,9 @@ export interface InferenceOptions {
    * @default - those of the edge
    */
   readonly tokens?: JwtAuthorization;
+
+  /** Pods: one at least in any case, which notices that somebody asks. @default - on demand where `services.scaler` is given, else the environment's `replicas` */
+  readonly scaling?: PoolScaling;
 
   /** How much of the traffic is traced, captured and counted, and where that goes. @default - as each option says */
   readonly telemetry?: InferenceTelemetry;
@@ -71,6 +76,12 @@ export interface InferenceServiceProps {
 
   /** Who signs what it shows to its callers and to the runtime. @default - each pod makes a certificate for itself, and the runtime is called without one */
   readonly certificates?: ICertificateAuthority;
+
+  /** Pods. @default - on demand where `scaler` is given, else the environment's `replicas` */
+  readonly scaling?: PoolScaling;
+
+  /** What scales them. @default - nothing */
+  readonly scaler?: IScaler;
 }
 
 /**
@@ -108,7 +119,7 @@ export class InferenceService extends Construct implements IWorkload {
 
   constructor(scope: Construct, id: string, props: InferenceServiceProps) {
     super(scope, id);
-    const { cluster, environment, declarations, runtime, sink, certificates, grpcNamespaces = [] } = props;
+    const { cluster, environment, declarations, runtime, sink, certificates, scaler, grpcNamespaces = [] } = props;
     this.role = props.role;
     this.addBinding(Binding.REGION, Stack.of(this).region);
     this.requireNamespaces(grpcNamespaces);
@@ -116,10 +127,11 @@ export class InferenceService extends Construct implements IWorkload {
     const configuration = new BrainConfigurationFile(this, 'Configuration', { declarations });
     const image = (props.image ?? ContainerImage.fromBundle(NAME))._bind(this, 'Image', environment);
 
+    const scaling = PoolScaling._of(props.scaling, this, { environment, scaler: scaler !== undefined });
     const chart = new Chart(new App(), NAME);
     restrictedNamespace(chart, this.namespace);
     this.configMaps(chart, configuration);
-    inferencePods(chart, { image, replicas: environment.replicas, annotations: this.digests(configuration) });
+    inferencePods(chart, { image, scaling, annotations: this.digests(configuration) });
     disruptionBudget(chart, this.namespace, NAME);
     inferenceNetwork(chart, { cluster, runtime, sink, grpcNamespaces });
 
@@ -129,6 +141,7 @@ export class InferenceService extends Construct implements IWorkload {
     this.manifest = cluster.addManifests(NAME, chart);
     this.manifest.node.addDependency(identity);
     certificates?.issue(`${NAME}-certificates`, this.manifest, inferenceCertificates(runtime));
+    if (scaling.replicas === undefined) scaler!._scale(`${NAME}-scaling`, [this.manifest], [{ name: NAME, namespace: this.namespace, scaling, demand: SERVICE_DEMAND }]);
     runtime?.connectCaller(this);
     sink?.connectSender(this);
   }

@@ -2,6 +2,7 @@ import { Construct, IConstruct } from 'constructs';
 import { TritonProps, TritonRuntime } from './triton-runtime';
 import { IBrainCluster } from '../cluster';
 import { BrainEnvironment } from '../environment';
+import type { IScaler } from '../scaling';
 import type { ICertificateAuthority } from '../security';
 import { IWorkload } from '../security/workload';
 
@@ -22,6 +23,8 @@ export interface ModelRuntimeContext {
   readonly cluster: IBrainCluster;
   /** Who signs what a runtime in the cluster shows to its callers. @default - nobody: they call without TLS */
   readonly certificates?: ICertificateAuthority;
+  /** What scales pools in the cluster. @default - nothing */
+  readonly scaler?: IScaler;
 }
 
 /** The choice of a runtime: a value until it is bound to a serving plane. */

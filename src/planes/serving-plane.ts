@@ -12,6 +12,7 @@ import { IModelRuntime, ModelRuntime } from '../model-runtime';
 import { ITelemetrySink, TelemetrySink } from '../observability';
 import { fail } from '../private/fail';
 import { Model } from '../registry';
+import { IScaler } from '../scaling';
 import { CertificateAuthority, ICertificateAuthority } from '../security';
 import { VectorIndex } from '../vectors';
 
@@ -41,7 +42,7 @@ export interface ServingPlaneProps {
   /** Kubernetes version, accelerator, administrators. @default - as each option says */
   readonly cluster?: BrainClusterOptions;
 
-  /** Certificates. @default - as each service says */
+  /** Certificates and autoscaling. @default - as each service says */
   readonly services?: ClusterServices;
 
   /** What runs the models. @default - no runtime: every infer request answers `MODEL_NOT_READY` */
@@ -62,6 +63,9 @@ export class ServingPlane extends Construct {
   /** Who signs the certificates of its pods. */
   readonly certificates?: ICertificateAuthority;
 
+  /** What lets its numbers of pods follow demand. */
+  readonly scaler?: IScaler;
+
   /** What runs the models. */
   readonly runtime?: IModelRuntime;
 
@@ -81,7 +85,8 @@ export class ServingPlane extends Construct {
 
     this.cluster = this.resolveCluster(props);
     this.certificates = (services.certificates ?? CertificateAuthority.inCluster())._bind(this, 'Certificates', { cluster: this.cluster, name });
-    this.runtime = props.runtime?._bind(this, 'Runtime', { environment, cluster: this.cluster, certificates: this.certificates });
+    this.scaler = services.scaler?._bind(this, 'Scaler', { environment, cluster: this.cluster, name });
+    this.runtime = props.runtime?._bind(this, 'Runtime', { environment, cluster: this.cluster, certificates: this.certificates, scaler: this.scaler });
     const sink = options.telemetry?.sink ?? TelemetrySink.cloudWatch();
     this.telemetry = sink._bind(this, 'Telemetry', { environment, cluster: this.cluster, logsKey: keys.logs });
     this.inference = new InferenceService(this, 'Inference', {
@@ -95,6 +100,8 @@ export class ServingPlane extends Construct {
       runtime: this.runtime,
       sink: this.telemetry,
       certificates: this.certificates,
+      scaling: options.scaling,
+      scaler: this.scaler,
       grpcNamespaces: options.grpcNamespaces,
     });
     if (options.tokens) this.inference.acceptTokens(options.tokens);

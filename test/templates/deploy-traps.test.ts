@@ -14,11 +14,13 @@ import { EDGE_TRAPS } from './rules/edge-traps';
 import { NETWORK_TRAPS } from './rules/network-traps';
 import { NODE_TRAPS } from './rules/node-traps';
 import { POD_TRAPS } from './rules/pod-traps';
+import { SCALING_TRAPS } from './rules/scaling-traps';
 import { TELEMETRY_TRAPS } from './rules/telemetry-traps';
 import type { Traps } from './rules/trap';
 
 const TRAPS: Traps = Object.assign(
   {}, NETWORK_TRAPS, EDGE_TRAPS, CDK_TRAPS, CLUSTER_TRAPS, NODE_TRAPS, DATA_TRAPS, POD_TRAPS, TELEMETRY_TRAPS, CERTIFICATE_TRAPS,
+  SCALING_TRAPS,
 );
 
 afterAll(removeFolders);

@@ -53,19 +53,36 @@ export class SimulatedPods {
   }
 }
 
-/** The numbers of a pod that had this traffic for the whole of the window. */
+/** The numbers of a pod that had this traffic for the whole of the window; what is in flight has been for as long. */
 function report(traffic: readonly Traffic[]) {
   let now = 0;
   const window = new ScalingWindow(() => now);
-  const arrivals = traffic.flatMap(({ qps, latencyMs, runtimeMs, pool = 'stable' }) => Array.from({ length: Math.round(qps * SCALING_WINDOW_SECONDS) }, (_each, index) => (
-    { at: (index * 1000) / qps, latencyMs, runtimeMs, pool }))).sort((a, b) => a.at - b.at);
-  for (const { at, latencyMs, runtimeMs, pool } of arrivals) {
+  const end = SCALING_WINDOW_SECONDS * 1000 - 1;
+  const events = traffic.flatMap(({ qps, latencyMs, runtimeMs, pool = 'stable', inFlight = 0 }) => [
+    ...Array.from({ length: inFlight }, () => ({ at: 0, happens: () => hang(window, pool) })),
+    ...Array.from({ length: Math.round(qps * SCALING_WINDOW_SECONDS) }, (_each, index) => (index * 1000) / qps).flatMap((at) => [
+      { at, happens: () => window.requestBegins(at) },
+      { at: at + latencyMs - runtimeMs, happens: () => window.callBegins(pool, at + latencyMs - runtimeMs) },
+      {
+        at: at + latencyMs,
+        happens: () => {
+          window.callEnds(pool, at + latencyMs - runtimeMs, at + latencyMs);
+          window.requestEnds(at, at + latencyMs, latencyMs);
+        },
+      },
+    ]),
+  ]).filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
+  for (const { at, happens } of events) {
     now = at;
-    window.record(pool, latencyMs, runtimeMs, at);
+    happens();
   }
-  now = SCALING_WINDOW_SECONDS * 1000 - 1;
-  const sum = (of: (each: Traffic) => number) => traffic.reduce((total, each) => total + of(each), 0);
-  return window.report(sum(({ inFlight = 0 }) => inFlight), sum(({ queued = 0 }) => queued));
+  now = end;
+  return window.report(traffic.reduce((total, { queued = 0 }) => total + queued, 0), 0);
+}
+
+function hang(window: ScalingWindow, pool: RuntimePool): void {
+  window.requestBegins(0);
+  window.callBegins(pool, 0);
 }
 
 /** Starts both programs, and resolves when the API server has their metrics. They end with the control plane. */

@@ -142,15 +142,16 @@ describe('the numbers for autoscaling', () => {
     expect(telemetry.scaling()).toMatchObject({ latencyP95Ms: 0, qps: 0, inFlight: 0, queued: 0 });
     for (let request = 0; request < 500; request++) serve(given);
     telemetry.gauge('queued', () => 4);
+    telemetry.gauge('candidates', () => 2);
     const open = telemetry.begin(start());
-    const { latencyP95Ms, qps, concurrency, inFlight, queued, pools } = telemetry.scaling();
-    // 500 requests of 20 ms one after the other: 10 seconds, 50 a second, three quarters of the time in the runtime
+    telemetry.callBegins('shadow', telemetry.now());
+    const { latencyP95Ms, qps, concurrency, inFlight, queued, candidates, pools } = telemetry.scaling();
+    // 500 requests of 20 ms one after the other: 10 seconds, 50 a second, one under way all the time
     expect(latencyP95Ms / 20).toBeCloseTo(1, 1);
     expect(qps / 50).toBeCloseTo(1, 0);
-    expect(concurrency).toBeCloseTo(0.75, 1);
-    expect([inFlight, queued]).toEqual([1, 4]);
-    expect(pools.stable.qps).toBe(qps);
-    expect(pools.candidate).toEqual({ latencyP95Ms: 0, qps: 0, concurrency: 0 });
+    expect(concurrency).toBeCloseTo(1, 1);
+    expect([inFlight, queued, candidates]).toEqual([1, 4, 2]);
+    expect(pools.candidate).toMatchObject({ latencyP95Ms: 0, qps: 0, inFlight: 1 });
     open.end();
     clock.pass(40_000);
     expect(telemetry.scaling()).toMatchObject({ qps: 0, latencyP95Ms: 0 });

@@ -42,7 +42,7 @@ export const CERTIFICATE_TRAPS: Traps = {
     mistake: { Gate: { type: OBJECT_VALUE, properties: { ObjectName: 'cert-manager-webhook', TimeoutSeconds: 60 } } },
   },
   'A3 the key of an authority is made in the namespace of cert-manager, and stays when the authority is renewed': {
-    rule: (templates) => certManagerObjects(templates).filter(({ object }) => object.spec?.isCA || object.spec?.ca).flatMap(({ resource, object }) => {
+    rule: (templates) => certManagerObjects(templates).filter(({ object: { spec } }) => spec?.isCA || spec?.ca).flatMap(({ resource, object }) => {
       if (object.kind === 'Issuer') return [finding(resource, `Issuer ${object.metadata.name} needs the key beside the pods`)];
       if (object.kind !== 'Certificate') return [];
       const keeps = object.metadata.namespace === 'cert-manager' && object.spec.privateKey?.rotationPolicy === 'Never';

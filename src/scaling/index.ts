@@ -1,0 +1,4 @@
+export * from './keda';
+export * from './keda-operator';
+export * from './pool-scaling';
+export * from './scaler';
