@@ -8,8 +8,8 @@ import { Repository, RepositoryEncryption, TagMutability } from 'aws-cdk-lib/aws
 import { Role } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import {
-  Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, GpuBase, GpuBurst, Keda, KedaImages, Model,
-  ModelRuntime, PiiClass, PoolScaling, Similarity, VectorField, VectorIndex,
+  Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, GpuBase, GpuBurst, Keda, KedaImages,
+  Model, ModelRuntime, PiiClass, PoolScaling, Similarity, VectorField, VectorIndex,
 } from 'thalos-brain';
 
 const DEPLOYMENT = {
