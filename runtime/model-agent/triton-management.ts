@@ -25,6 +25,8 @@ const LOAD_MS = 30 * 60_000;
 /** Requests under way end before a model is gone. */
 const UNLOAD_MS = 120_000;
 const UNLOAD_POLL_MS = 200;
+/** Triton ends only when no HTTP connection is left, or when its exit timeout is over: none may rest. */
+const NO_REST = { connection: 'close' };
 
 export class TritonManagement {
   private readonly http: HttpConnection;
@@ -46,7 +48,7 @@ export class TritonManagement {
 
   /** Whether it answers. Fails where it does not within its time. */
   async isLive(): Promise<boolean> {
-    return (await this.http.send('GET', '/v2/health/live', {}, undefined, within(QUICK_MS))).status === 200;
+    return (await this.http.send('GET', '/v2/health/live', NO_REST, undefined, within(QUICK_MS))).status === 200;
   }
 
   /** Names of the models that it holds, those under way included. */
@@ -59,7 +61,7 @@ export class TritonManagement {
   /** Loads a model by the configuration in its folder and runs its warm-up. Fails with MODEL_FAILED where Triton refuses it. */
   async load(name: string, version: string, key: string, signal: AbortSignal): Promise<void> {
     await this.manage(`/v2/repository/models/${name}/load`, key, { deadline: Date.now() + LOAD_MS, signal });
-    const { status } = await this.http.send('GET', `/v2/models/${name}/versions/${version}/ready`, {}, undefined, { deadline: Date.now() + QUICK_MS, signal });
+    const { status } = await this.http.send('GET', `/v2/models/${name}/versions/${version}/ready`, NO_REST, undefined, { deadline: Date.now() + QUICK_MS, signal });
     if (status !== 200) throw new BrainError('MODEL_FAILED', `Triton loaded '${name}', and its version ${version} is not ready`);
   }
 
@@ -73,7 +75,7 @@ export class TritonManagement {
   }
 
   async traffic(): Promise<Traffic> {
-    const text = (await this.metrics.send('GET', '/metrics', {}, undefined, within(QUICK_MS))).body.toString();
+    const text = (await this.metrics.send('GET', '/metrics', NO_REST, undefined, within(QUICK_MS))).body.toString();
     const sum = (names: RegExp) => [...text.matchAll(names)].reduce((total, [, value]) => total + Number(value), 0);
     return {
       pending: sum(/^nv_inference_pending_request_count\{[^}]*\} (\S+)$/gm),
@@ -87,7 +89,8 @@ export class TritonManagement {
   }
 
   private async manage(path: string, key: string, context: { readonly deadline: number; readonly signal?: AbortSignal }): Promise<HttpAnswer> {
-    const answer = await this.http.send('POST', path, { [MANAGEMENT_HEADER]: key, 'content-type': 'application/json' }, '{}', context);
+    const headers = { ...NO_REST, [MANAGEMENT_HEADER]: key, 'content-type': 'application/json' };
+    const answer = await this.http.send('POST', path, headers, '{}', context);
     if (answer.status === 200) return answer;
     throw new BrainError('MODEL_FAILED', `Triton answered ${answer.status}: ${answer.body.toString().slice(0, 500)}`);
   }

@@ -1,4 +1,4 @@
-/** What the pods of a Triton pool and the model agent in them share: names, ports, paths, and who does what. docs/adr/0015 has the reasons. */
+/** What the pods of a Triton pool and the model agent in them share: names, ports, paths, and who does what. docs/adr/0030 and 0031 have the reasons. */
 
 /** Environment variables of the agent, beside those of the pod (`PodEnv.NAME`, `PodEnv.NAMESPACE`). */
 export const AgentEnv = {

@@ -84,6 +84,12 @@ export const PARTS: { readonly [name: string]: Part } = {
     needs: { tools: [NODE], memoryGiB: 2, diskGiB: 1 },
     tests: ['iam/iam.test.ts'],
   },
+  agent: {
+    proves: 'downloads, loads, rollbacks, faults and restarts by the model agent, on the real Triton and a real S3 server (versitygw)',
+    needs: { tools: [NODE, PYTHON, GO, UNSHARE], memoryGiB: 3, diskGiB: 5 },
+    programs: ['versitygw'],
+    tests: ['model-agent/releases.test.ts', 'model-agent/faults.test.ts'],
+  },
   image: {
     proves: 'the image of the inference service: built with buildah, run as its pod on a read-only root, inferring with real Triton and DynamoDB, drained',
     needs: { tools: [NODE, UNSHARE, PYTHON, JAVA, MAVEN], memoryGiB: 2, diskGiB: 5 },

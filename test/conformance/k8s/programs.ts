@@ -11,8 +11,14 @@ export const PROGRAMS = {
   'controllers': ['.'],
   /** KEDA's operator and its metrics server, as KEDA builds them: about 12 minutes of one core. */
   'keda': ['github.com/kedacore/keda/v2/cmd/operator', 'github.com/kedacore/keda/v2/cmd/adapter'],
+  /** An S3 server: about 3 minutes of one core. */
+  'versitygw': ['github.com/versity/versitygw/cmd/versitygw'],
 } as const;
 export type ProgramName = keyof typeof PROGRAMS;
+
+/** Where a program's module is, if not beside this file. */
+const ELSEWHERE: Partial<Record<ProgramName, string>> = { versitygw: join(__dirname, '..', 's3', 'versitygw') };
+const moduleOf = (name: ProgramName) => ELSEWHERE[name] ?? join(__dirname, name);
 
 const KUBERNETES = 'k8s.io/kubernetes';
 
@@ -28,7 +34,7 @@ const GO = { ...process.env, CGO_ENABLED: '0', GOTOOLCHAIN: 'local', GOFLAGS: '-
 
 /** Path of a program, which is built where it is not there yet. An interrupted build goes on from what Go's own cache holds. */
 export function programPath(name: ProgramName, program: string = name): string {
-  const module = join(__dirname, name);
+  const module = moduleOf(name);
   const folder = cached(`k8s-${name}`, sourcesOf(module), (building) => {
     console.log(`building ${name}`);
     execFileSync('go', ['build', '-trimpath', '-buildvcs=false', `-ldflags=${linkerFlags(module)}`, '-o', `${building}/`, ...PROGRAMS[name]], {
@@ -39,7 +45,7 @@ export function programPath(name: ProgramName, program: string = name): string {
 }
 
 export function isBuilt(name: ProgramName): boolean {
-  return isCached(`k8s-${name}`, sourcesOf(join(__dirname, name)));
+  return isCached(`k8s-${name}`, sourcesOf(moduleOf(name)));
 }
 
 /** Files with the custom resource definitions of KEDA, cert-manager and Karpenter, of the versions that their programs are built of. */

@@ -1,23 +1,19 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { cached } from '../cache';
 import { freePort } from '../free-port';
+import { programPath } from '../k8s/programs';
 
-const MODULE = join(__dirname, 'versitygw');
-const SERVER = 'github.com/versity/versitygw/cmd/versitygw';
 const CREDENTIALS = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'only-for-this-test' };
 
 /** An S3 server over a folder: versitygw, built from the versions that `versitygw/go.sum` pins. It checks signatures and knows ranges. */
 export class S3Server {
   static async start(): Promise<S3Server> {
-    const binary = join(cached('versitygw', join(MODULE, 'go.sum'), (folder) => {
-      execFileSync('go', ['build', '-trimpath', '-ldflags=-s -w', '-o', join(folder, 'versitygw'), SERVER], { cwd: MODULE, stdio: 'inherit' });
-    }), 'versitygw');
+    const binary = programPath('versitygw');
     const folder = mkdtempSync(join(tmpdir(), 's3-'));
     mkdirSync(join(folder, 'data'));
     const port = await freePort();

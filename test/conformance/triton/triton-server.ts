@@ -30,41 +30,69 @@ export interface TritonOptions {
   readonly models?: string;
 }
 
+export const freePorts = async (): Promise<Ports> => ({ http: await freePort(), grpc: await freePort(), metrics: await freePort() });
+
+/** The backends, in a folder, and what a process of Triton needs besides: `folder` also names its shared memory. */
+export function installTriton(folder: string): { readonly env: NodeJS.ProcessEnv; readonly flags: readonly string[] } {
+  const python = pythonWith(join(__dirname, 'requirements.txt'));
+  const [packages, library, version] = execFileSync(python, ['-c', ABOUT], { encoding: 'utf8' }).trim().split('\n');
+  const triton = join(packages, 'pytriton', 'tritonserver');
+  const backend = join(folder, 'backends', 'python');
+  mkdirSync(backend, { recursive: true });
+  for (const file of ['backends/python/libtriton_python.so', 'backends/python/triton_python_backend_utils.py', `python_backend_stubs/${version}/triton_python_backend_stub`]) {
+    symlinkSync(join(triton, file), join(backend, file.split('/').at(-1)!));
+  }
+  return {
+    env: {
+      ...process.env,
+      PATH: [join(triton, 'bin'), join(python, '..'), process.env.PATH].join(':'),
+      PYTHONPATH: packages,
+      LD_LIBRARY_PATH: library,
+    },
+    flags: [`--backend-directory=${join(folder, 'backends')}`, `--backend-config=python,shm-region-prefix-name=${basename(folder)}`],
+  };
+}
+
+export interface Adaptation {
+  readonly repository: string;
+  readonly run: string;
+  readonly ports: Ports;
+  readonly flags: readonly string[];
+}
+
+/** The script of our pods with the paths, the ports, the address and the certificates of this machine, which `flags` name. */
+export function adapt(script: string, { repository, run, ports, flags }: Adaptation): string {
+  const addresses = ['http', 'grpc', 'metrics'].map((name) => `--${name}-address=127.0.0.1`);
+  return script
+    .replaceAll('/run/thalos', run)
+    .replace(/--grpc-(?:use-ssl|server-|root-)\S+/g, '')
+    .replace(/--model-repository=\S+/, [`--model-repository=${repository}`, ...addresses, ...flags].join(' '))
+    .replace(/--http-port=\d+/, `--http-port=${ports.http}`)
+    .replace(/--grpc-port=\d+/, `--grpc-port=${ports.grpc}`)
+    .replace(/--metrics-port=\d+/, `--metrics-port=${ports.metrics}`);
+}
+
+/** Removes what a killed server leaves behind in shared memory. */
+export function removeSharedMemory(folder: string): void {
+  for (const file of readdirSync(SHARED_MEMORY)) if (file.startsWith(basename(folder))) rmSync(join(SHARED_MEMORY, file), { force: true });
+}
+
 /**
  * The Triton that the wheel of `nvidia-pytriton` carries, on the CPU with its Python backend, started by the very script of our pods.
  * Only what belongs to this machine is changed in it: paths, ports, and the address, which is the loopback one.
  */
 export class TritonServer {
   static async start(script: string, options: TritonOptions = {}): Promise<TritonServer> {
-    const python = pythonWith(join(__dirname, 'requirements.txt'));
-    const [packages, library, version] = execFileSync(python, ['-c', ABOUT], { encoding: 'utf8' }).trim().split('\n');
-    const triton = join(packages, 'pytriton', 'tritonserver');
     const folder = mkdtempSync(join(tmpdir(), 'triton-'));
-    const backend = join(folder, 'backends', 'python');
-    mkdirSync(backend, { recursive: true });
     mkdirSync(join(folder, 'run'));
-    for (const file of ['backends/python/libtriton_python.so', 'backends/python/triton_python_backend_utils.py', `python_backend_stubs/${version}/triton_python_backend_stub`]) {
-      symlinkSync(join(triton, file), join(backend, file.split('/').at(-1)!));
-    }
-    const models = options.models ?? repositoryIn(folder);
-    const ports = options.ports ?? { http: await freePort(), grpc: await freePort(), metrics: await freePort() };
-    const here = script
-      .replaceAll('/run/thalos', join(folder, 'run'))
-      .replace(/--grpc-(?:use-ssl|server-|root-)\S+/g, '')
-      .replace(/--model-repository=\S+/, `--model-repository=${models} --backend-directory=${join(folder, 'backends')} --backend-config=python,shm-region-prefix-name=${basename(folder)} --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1 ${mutualTls(folder, options.tls)}`)
-      .replace(/--http-port=\d+/, `--http-port=${ports.http}`)
-      .replace(/--grpc-port=\d+/, `--grpc-port=${ports.grpc}`)
-      .replace(/--metrics-port=\d+/, `--metrics-port=${ports.metrics}`);
+    const ports = options.ports ?? await freePorts();
+    const installed = installTriton(folder);
+    const here = adapt(script, { repository: options.models ?? repositoryIn(folder), run: join(folder, 'run'), ports, flags: [...installed.flags, mutualTls(folder, options.tls)] });
     const server = spawn('/bin/sh', ['-ec', here], {
       // its own process group, with the processes of its models
       detached: true,
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: {
-        ...process.env,
-        PATH: [join(triton, 'bin'), join(python, '..'), process.env.PATH].join(':'),
-        PYTHONPATH: packages,
-        LD_LIBRARY_PATH: library,
-      },
+      env: installed.env,
     });
     const started = new TritonServer(server, ports, folder);
     await started.listens();
@@ -132,8 +160,7 @@ export class TritonServer {
       else this.server.kill(signal);
       await ended;
     }
-    // what a killed server leaves behind
-    for (const file of readdirSync(SHARED_MEMORY)) if (file.startsWith(basename(this.folder))) rmSync(join(SHARED_MEMORY, file), { force: true });
+    removeSharedMemory(this.folder);
     rmSync(this.folder, { recursive: true, force: true });
   }
 
