@@ -53,52 +53,66 @@ export const UNSHARE: Tool = {
 
 /** The parts by name. */
 export const PARTS: { readonly [name: string]: Part } = {
-  oip: {
+  'oip': {
     proves: 'the inference protocol, by a client that others wrote (tritonclient)',
     needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 1 },
     tests: ['oip/stock-client.test.ts'],
   },
-  features: {
+  'features': {
     proves: 'conditional writes, batch reads, races and faults of the online store, on DynamoDB Local',
     needs: { tools: [NODE, JAVA, MAVEN], memoryGiB: 1, diskGiB: 1 },
     tests: ['features/online-store.test.ts', 'features/faults.test.ts', 'features/service-faults.test.ts'],
   },
-  vectors: {
+  'vectors': {
     proves: 'k-NN scores, filters, generations behind an alias and faults of the network, on OpenSearch (lucene engine)',
     needs: { tools: [NODE, NEWEST_JAVA, MAVEN], memoryGiB: 2, diskGiB: 1 },
     tests: ['vectors/vector-search.test.ts'],
   },
-  console: {
+  'console': {
     proves: 'the web console of the embedded brain, in a real browser (Debian\'s Chromium, which it installs where it may)',
     needs: { tools: [NODE], memoryGiB: 2, diskGiB: 1 },
     tests: ['console/console.test.ts'],
   },
-  triton: {
+  'triton': {
     proves: 'the start script of our Triton pods and the runtime adapter, pool, mutual TLS and faults, on the real server (CPU, Python backend)',
     needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 3 },
     tests: ['triton/triton-runtime.test.ts', 'triton/pool.test.ts', 'triton/mutual-tls.test.ts', 'triton/faults.test.ts',
       'triton/service-faults.test.ts'],
   },
-  iam: {
+  'iam': {
     proves: 'every call of AWS that the deployed code makes is allowed by the synthesized policies, and what an intruder would do is not, by a simulation of IAM',
     needs: { tools: [NODE], memoryGiB: 2, diskGiB: 1 },
     tests: ['iam/iam.test.ts'],
   },
-  agent: {
+  'agent': {
     proves: 'downloads, loads, rollbacks, faults and restarts by the model agent, on the real Triton and a real S3 server (versitygw)',
     needs: { tools: [NODE, PYTHON, GO, UNSHARE], memoryGiB: 3, diskGiB: 5 },
     programs: ['versitygw'],
     tests: ['model-agent/releases.test.ts', 'model-agent/faults.test.ts'],
   },
-  image: {
+  'image': {
     proves: 'the image of the inference service: built with buildah, run as its pod on a read-only root, inferring with real Triton and DynamoDB, drained',
     needs: { tools: [NODE, UNSHARE, PYTHON, JAVA, MAVEN], memoryGiB: 2, diskGiB: 5 },
     tests: ['image/image.test.ts'],
   },
-  k8s: {
+  'k8s': {
     proves: 'every manifest on a real API server, controller manager and scheduler, with simulated nodes in three zones: admission, placement, drains, loss of a zone',
     needs: { tools: [NODE, GO, PYTHON], memoryGiB: 4, diskGiB: 6 },
     programs: ['control-plane'],
     tests: ['k8s/admission.test.ts', 'k8s/kubectl.test.ts', 'k8s/placement.test.ts', 'k8s/disruption.test.ts'],
+  },
+  'k8s-cert-manager': {
+    proves: 'issuers and certificates under cert-manager\'s real controllers: made, renewed, and shown between the service\'s client and a real Triton',
+    needs: { tools: [NODE, GO, PYTHON], memoryGiB: 4, diskGiB: 8 },
+    programs: ['control-plane', 'controllers'],
+    room: ['src/security/certificates', 'runtime/adapters/aws/client-certificates.ts', 'test/conformance/k8s'],
+    tests: ['k8s/certificates.test.ts'],
+  },
+  'k8s-karpenter': {
+    proves: 'the pool of burst nodes under the real Karpenter with a simulated cloud: nodes in the right zones, within the limit, given back',
+    needs: { tools: [NODE, GO], memoryGiB: 4, diskGiB: 8 },
+    programs: ['control-plane', 'controllers'],
+    room: ['src/cluster', 'test/conformance/k8s'],
+    tests: ['k8s/karpenter.test.ts'],
   },
 };

@@ -2,7 +2,6 @@
 import { SynthesizedBrain } from './assembly';
 import { settled, startCluster } from './brain-cluster';
 import type { ControlPlane } from './control-plane';
-import { nodesOf } from './nodes';
 import { EXAMPLES, removeFolders } from '../../support/examples';
 import type { Json } from '../../support/templates';
 
@@ -21,7 +20,7 @@ describe.each(EXAMPLES)('%s', (example) => {
 
   beforeAll(async () => {
     brain = await SynthesizedBrain.of(example);
-    plane = await startCluster(nodesOf(brain));
+    plane = await startCluster(brain);
   });
   afterAll(async () => {
     await plane?.stop();

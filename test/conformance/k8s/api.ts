@@ -9,7 +9,7 @@ import type { Json } from '../../support/templates';
 const MANAGER = 'tests';
 
 /** A state that does not come about within this time does not come about. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 
 export interface Credentials {
   readonly url: string;

@@ -61,6 +61,12 @@ export class SynthesizedBrain {
     return this.objects.filter((object) => object.kind === kind);
   }
 
+  /** Pods of a deployment when nothing goes on: what it says, or the least that whoever scales it may leave. */
+  replicasOf({ metadata, spec }: Json): number {
+    const scaled = this.ofKind('ScaledObject').find((each) => each.metadata.namespace === metadata.namespace && each.spec.scaleTargetRef.name === metadata.name);
+    return spec.replicas ?? scaled?.spec.minReplicaCount ?? 1;
+  }
+
   private objectsOf(yaml: string): Json[] {
     const filled = yaml.replace(PLACEHOLDER, (_all, name: string) => this.valueOf(name));
     return parseAllDocuments(filled).map((document) => document.toJSON()).filter((object) => object !== null);

@@ -7,20 +7,23 @@ import type { SynthesizedBrain } from './assembly';
 import { ControlPlane } from './control-plane';
 import { nodesOf, ZONE_LABEL } from './nodes';
 import { definitionFiles } from './programs';
+import { Namespace } from '../../../src/contract';
 import type { Json } from '../../support/templates';
 
-/** Namespaces that add-ons of EKS make before any manifest is applied. */
-const OF_ADD_ONS = ['amazon-cloudwatch', 'cert-manager', 'keda'];
+/** Namespaces that add-ons of EKS and Helm charts make before any manifest is applied, where none of ours does. */
+const OF_ADD_ONS = [Namespace.OBSERVABILITY, Namespace.CERTIFICATES, Namespace.SCALING];
 
 export const DEFINITIONS = { apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition' };
 
 /** Boots a control plane and gives it everything that is there before the manifests are. */
-export async function startCluster(nodes: readonly Json[]): Promise<ControlPlane> {
+export async function startCluster(brain: SynthesizedBrain): Promise<ControlPlane> {
+  const nodes = nodesOf(brain);
+  const namespaces = OF_ADD_ONS.filter((name) => !brain.ofKind('Namespace').some(({ metadata }) => metadata.name === name));
   const plane = await ControlPlane.start();
   try {
     const files = [...definitionFiles(), join(__dirname, 'definitions', 'eks.yaml')];
     const definitions = files.flatMap((file) => parseAllDocuments(readFileSync(file, 'utf8')).map((each) => each.toJSON())).filter((each) => each?.kind === DEFINITIONS.kind);
-    await Promise.all([...definitions, ...OF_ADD_ONS.map(namespace)].map((object) => plane.api.apply(object)));
+    await Promise.all([...definitions, ...namespaces.map(namespace)].map((object) => plane.api.apply(object)));
     await Promise.all(nodes.map((node) => plane.api.create(node)));
     await plane.api.until('every definition established', DEFINITIONS, (all) => all.length === definitions.length && all.every(is('Established')));
     await plane.api.until('every node ready', NODES, (all) => all.length === nodes.length && all.every(is('Ready')));
@@ -33,9 +36,13 @@ export async function startCluster(nodes: readonly Json[]): Promise<ControlPlane
 
 /** The cluster that a brain declares, with the brain in it. */
 export async function startBrain(brain: SynthesizedBrain): Promise<ControlPlane> {
-  const plane = await startCluster(nodesOf(brain));
+  const plane = await startCluster(brain);
   try {
     for (const object of brain.objects) await plane.api.apply(object);
+    // what a real autoscaler would do first
+    for (const each of brain.ofKind('Deployment').filter(({ spec }) => spec.replicas === undefined)) {
+      await plane.api.patch(each, { spec: { replicas: brain.replicasOf(each) } }, 'scale');
+    }
     await settled(plane.api, brain);
     return plane;
   } catch (error) {

@@ -46,8 +46,10 @@ export class Component {
     });
   }
 
+  /** Fails where it had ended by itself. */
   async stop(): Promise<void> {
-    if (this.running) this.child.kill('SIGTERM');
+    if (!this.running) throw new Error(`${this.name} ended by itself with ${this.child.exitCode ?? this.child.signalCode}:\n${this.log}`);
+    this.child.kill('SIGTERM');
     await this.ended;
   }
 }

@@ -61,8 +61,13 @@ export class ControlPlane {
 
   async stop(): Promise<void> {
     this.api?.close();
-    for (const component of [...this.components].reverse()) await component.stop();
+    // in the opposite order: each ends before what it needs does
+    const ends = await [...this.components].reverse().reduce<Promise<PromiseSettledResult<void>[]>>(
+      async (before, component) => [...await before, ...await Promise.allSettled([component.stop()])], Promise.resolve([]),
+    );
     rmSync(this.folder, { recursive: true, force: true });
+    const broken = ends.find((end) => end.status === 'rejected');
+    if (broken) throw broken.reason;
   }
 
   private async boot(): Promise<void> {

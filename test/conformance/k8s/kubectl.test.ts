@@ -9,7 +9,6 @@ import { Refused } from './api';
 import { type Manifest, SynthesizedBrain } from './assembly';
 import { settled, startCluster } from './brain-cluster';
 import type { ControlPlane } from './control-plane';
-import { nodesOf } from './nodes';
 
 jest.setTimeout(600_000);
 
@@ -36,7 +35,7 @@ beforeAll(async () => {
     chmodSync(join(folder, 'kubectl', 'kubectl'), 0o755);
   }), 'kubectl', 'kubectl');
   brain = await SynthesizedBrain.of('production');
-  plane = await startCluster(nodesOf(brain));
+  plane = await startCluster(brain);
 });
 afterAll(async () => {
   await plane?.stop();

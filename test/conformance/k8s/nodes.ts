@@ -85,7 +85,7 @@ function node(props: NodeProps): Json {
         ...ControlPlane.NODE, 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', 'topology.kubernetes.io/region': zone.slice(0, -1), [ZONE_LABEL]: zone, ...labels,
       },
     },
-    spec: { taints },
+    spec: { providerID: `aws:///${zone}/${name}`, taints },
     status: { capacity: resources, allocatable: resources },
   };
 }

@@ -45,7 +45,7 @@ describe.each(EXAMPLES)('%s', (example) => {
 
   test('every workload of more than two pods is in every zone, and evenly', async () => {
     const zones = await zonesOf(plane.api);
-    for (const deployment of brain.ofKind('Deployment').filter(({ spec }) => spec.replicas > 2)) {
+    for (const deployment of brain.ofKind('Deployment').filter((each) => brain.replicasOf(each) > 2)) {
       const own = await plane.api.list(podsOf(deployment));
       const perZone = ZONES.map((zone) => own.filter(({ spec }) => zones.get(spec.nodeName) === zone).length);
       expect(Math.max(...perZone) - Math.min(...perZone)).toBeLessThanOrEqual(1);
