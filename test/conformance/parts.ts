@@ -115,4 +115,11 @@ export const PARTS: { readonly [name: string]: Part } = {
     room: ['src/cluster', 'test/conformance/k8s'],
     tests: ['k8s/karpenter.test.ts'],
   },
+  'k8s-keda': {
+    proves: 'scaled objects under KEDA\'s real operator and the real autoscaler, by the gauges of the service: up by demand and by latency, and down again',
+    needs: { tools: [NODE, GO], memoryGiB: 5, diskGiB: 12 },
+    programs: ['control-plane', 'keda'],
+    room: ['src/scaling', 'runtime/telemetry/scaling.ts', 'runtime/inference-service/metrics-server.ts', 'test/conformance/k8s'],
+    tests: ['k8s/keda.test.ts'],
+  },
 };
