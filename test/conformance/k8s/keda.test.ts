@@ -1,10 +1,13 @@
 /** The scaled objects of the production example under KEDA's real operator, and the real autoscaler behind it. */
+import { App, Chart } from 'cdk8s';
 import { PODS } from './api';
 import { SynthesizedBrain } from './assembly';
 import { is, podsOf, serves, startBrain } from './brain-cluster';
 import type { ControlPlane } from './control-plane';
 import { SimulatedPods, startKeda, type Traffic } from './keda';
 import { Namespace } from '../../../src/contract';
+import { runtimeDemand } from '../../../src/scaling/demand';
+import { scaledObject } from '../../../src/scaling/scaled-object';
 import { removeFolders } from '../../support/examples';
 import type { Json } from '../../support/templates';
 
@@ -28,8 +31,8 @@ let addresses: ReadonlySet<string> = new Set();
 
 const lapse = (seconds: number) => Math.max(1, Math.round(seconds / LAPSE));
 
-function fast(scaledObject: Json): Json {
-  const { spec } = scaledObject;
+function fast(declared: Json): Json {
+  const { spec } = declared;
   const { behavior, ...config } = spec.advanced.horizontalPodAutoscalerConfig;
   const direction = (rules: Json): Json => rules && {
     ...rules,
@@ -38,7 +41,7 @@ function fast(scaledObject: Json): Json {
   };
   const behaviorNow = { scaleUp: direction(behavior.scaleUp), scaleDown: direction(behavior.scaleDown) };
   return {
-    ...scaledObject,
+    ...declared,
     spec: {
       ...spec,
       pollingInterval: lapse(spec.pollingInterval),
@@ -104,4 +107,42 @@ test('without requests the pods go again, to the least that was declared and nev
   await serving(brain.replicasOf(service));
   following.stop();
   expect(Math.min(...least)).toBe(brain.replicasOf(service));
+});
+
+describe('a pool of the runtime that may have no pod', () => {
+  const POOL = 'pool-at-rest';
+  const QPS_EACH = 10;
+  const MOST = 4;
+  const podsOfPool = { ...PODS, namespace: Namespace.RUNTIME, selector: `app.kubernetes.io/name=${POOL}` };
+  const poolHas = (number: number) => plane.api.until(`${number} pods of the pool`, podsOfPool, (all) => all.length === number && all.every(serves));
+
+  beforeAll(async () => {
+    const matchLabels = { 'app.kubernetes.io/name': POOL };
+    const [{ spec }] = brain.ofKind('Deployment').filter(({ metadata }) => metadata.namespace === Namespace.RUNTIME);
+    const { securityContext, containers: [container] } = spec.template.spec;
+    const pod = { securityContext, containers: [{ name: 'pool', image: container.image, securityContext: container.securityContext }] };
+    await plane.api.apply({
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: POOL, namespace: Namespace.RUNTIME },
+      spec: { selector: { matchLabels }, template: { metadata: { labels: matchLabels }, spec: pod } },
+    });
+    await poolHas(1);
+    const chart = new Chart(new App(), POOL);
+    const scaling = { least: 0, most: MOST, targets: { qps: QPS_EACH } };
+    scaledObject(chart, { name: POOL, namespace: Namespace.RUNTIME, scaling, demand: runtimeDemand('stable') });
+    await plane.api.apply(fast(chart.toJson()[0]));
+  });
+
+  test('has none while nobody asks the service for it', () => poolHas(0));
+
+  test('comes back with the first demand, with the pods that it needs', async () => {
+    traffic = { qps: QPS_EACH * (MOST - 1.5), latencyMs: 20, runtimeMs: 5 };
+    await poolHas(MOST - 1);
+  });
+
+  test('has none again some time after the last demand', async () => {
+    traffic = { qps: 0, latencyMs: 0, runtimeMs: 0 };
+    await poolHas(0);
+  });
 });
