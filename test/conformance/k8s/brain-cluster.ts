@@ -70,6 +70,9 @@ export const is = (type: string) => ({ status }: Json): boolean => (status?.cond
 /** A pod that serves: ready, and not on its way out. */
 export const serves = (pod: Json): boolean => is('Ready')(pod) && pod.metadata.deletionTimestamp === undefined;
 
+/** A pod of a daemon set: it belongs to its node, and no drain takes it away. */
+export const isOfNode = ({ metadata }: Json): boolean => (metadata.ownerReferences ?? []).some(({ kind }: Json) => kind === 'DaemonSet');
+
 /** The zone of each node by its name. */
 export async function zonesOf(api: KubernetesApi): Promise<ReadonlyMap<string, string>> {
   return new Map((await api.list(NODES)).map(({ metadata }) => [metadata.name, metadata.labels[ZONE_LABEL]]));

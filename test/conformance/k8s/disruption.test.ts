@@ -1,7 +1,7 @@
 /** What a real control plane does to the brain's pods when nodes are drained, rolled or lost. */
 import { type Following, NODES, PODS } from './api';
 import { SynthesizedBrain, type Zone, ZONES } from './assembly';
-import { isComplete, podsOf, serves, settled, startBrain, zonesOf } from './brain-cluster';
+import { isComplete, isOfNode, podsOf, serves, settled, startBrain, zonesOf } from './brain-cluster';
 import type { ControlPlane } from './control-plane';
 import { ZONE_LABEL } from './nodes';
 import { removeFolders } from '../../support/examples';
@@ -40,9 +40,6 @@ class Least {
 const budgeted = () => brain.ofKind('Deployment').map((each) => ({ ...each, replicas: brain.replicasOf(each) })).filter(({ metadata, spec, replicas }) => replicas > 1 && brain.ofKind('PodDisruptionBudget')
   .some((budget) => budget.metadata.namespace === metadata.namespace && JSON.stringify(budget.spec.selector) === JSON.stringify(spec.selector)));
 
-/** Drains leave the pods of daemon sets where they are. */
-const isDrained = ({ metadata }: Json) => metadata.ownerReferences.every(({ kind }: Json) => kind !== 'DaemonSet');
-
 const names = (pods: readonly Json[]) => pods.map(({ metadata }) => metadata.name);
 
 beforeAll(async () => {
@@ -60,7 +57,7 @@ afterAll(removeFolders);
 test('drains of all nodes at once take one pod of a deployment at a time', async () => {
   const deployments = budgeted();
   expect(deployments.length).toBeGreaterThan(1);
-  const before = (await plane.api.list(PODS)).filter(isDrained);
+  const before = (await plane.api.list(PODS)).filter((pod) => !isOfNode(pod));
   const least = await Least.watch(deployments);
   // every pod, again and again, as one drain for each node would
   let left = before;

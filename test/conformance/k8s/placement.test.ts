@@ -1,7 +1,7 @@
 /** Where a real scheduler puts the pods of the examples, over three zones of simulated nodes. */
 import { NODES, PODS } from './api';
 import { SynthesizedBrain, ZONES } from './assembly';
-import { podsOf, startBrain, zonesOf } from './brain-cluster';
+import { isOfNode, podsOf, startBrain, zonesOf } from './brain-cluster';
 import type { ControlPlane } from './control-plane';
 import { EXAMPLES, removeFolders } from '../../support/examples';
 import type { Json } from '../../support/templates';
@@ -31,7 +31,7 @@ describe.each(EXAMPLES)('%s', (example) => {
   const nodeOf = (pod: Json) => nodes.get(pod.spec.nodeName)!;
 
   test('pods that ask for a GPU have one each, on tainted nodes, and nothing else is there', () => {
-    const onGpuNodes = pods.filter((pod) => nodeOf(pod).status.capacity[GPU] !== undefined);
+    const onGpuNodes = pods.filter((pod) => !isOfNode(pod) && nodeOf(pod).status.capacity[GPU] !== undefined);
     expect(onGpuNodes.filter((pod) => gpusOf(pod) === 0).map(({ metadata }) => metadata.name)).toEqual([]);
     expect(pods.filter((pod) => gpusOf(pod) > 0).every((pod) => onGpuNodes.includes(pod))).toBe(true);
     for (const pod of onGpuNodes) expect(nodeOf(pod).spec.taints).toContainEqual({ key: GPU, value: 'present', effect: 'NoSchedule' });
