@@ -96,10 +96,10 @@ export const PARTS: { readonly [name: string]: Part } = {
     tests: ['image/image.test.ts'],
   },
   'k8s': {
-    proves: 'every manifest on a real API server, controller manager and scheduler, with simulated nodes in three zones: admission, placement, drains, loss of a zone',
+    proves: 'every manifest on a real API server, controller manager and scheduler, with simulated nodes in three zones: admission, placement, priorities, drains, loss of a zone',
     needs: { tools: [NODE, GO, PYTHON], memoryGiB: 4, diskGiB: 6 },
     programs: ['control-plane'],
-    tests: ['k8s/admission.test.ts', 'k8s/kubectl.test.ts', 'k8s/placement.test.ts', 'k8s/disruption.test.ts'],
+    tests: ['k8s/admission.test.ts', 'k8s/kubectl.test.ts', 'k8s/placement.test.ts', 'k8s/priority.test.ts', 'k8s/disruption.test.ts'],
   },
   'k8s-cert-manager': {
     proves: 'issuers and certificates under cert-manager\'s real controllers: made, renewed, and shown between the service\'s client and a real Triton',
