@@ -166,7 +166,7 @@ export class ScalingWindow {
 
   report(queued: number, candidates: number): ScalingReport {
     const at = this.now();
-    if (at >= this.endsAt) this.advance(at);
+    this.advance(at);
     const windowMs = Math.max(LEAST_MS, at - this.starts[0]);
     const { stable, candidate } = this.pools;
     return {

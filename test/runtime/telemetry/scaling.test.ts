@@ -39,6 +39,16 @@ describe('ScalingWindow', () => {
     }), { numRuns: 300 });
   });
 
+  test('a slot that began before the window is forgotten by the report itself, not only by the next slot', () => {
+    const { window, pass, report } = windowAt();
+    pass(89_913);
+    window.callBegins('candidate', 89_913);
+    pass(87);
+    window.callEnds('candidate', 89_913, 90_000);
+    pass(1);
+    expect(report().pools.candidate.concurrency).toBeCloseTo(87 / 25_001, 6);
+  });
+
   test('a version that the runtime has not yet is demand: a pool without a pod is brought back by it', () => {
     const { window, pass, report } = windowAt();
     pass(10_000);
