@@ -1,7 +1,9 @@
 /** Runs the state machine: events go in one after the other, commands are carried out at once and answer with events. */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { ArtifactFiles } from './artifact-files';
 import type { TritonManagement } from './triton-management';
 import { TritonWatch, type TritonWatchOptions } from './triton-watch';
+import { systemCode } from '../adapters/local/local-errors';
 import { BrainError } from '../core/errors';
 import {
   type AgentCommand, type AgentEvent, type AgentOptions, type AgentState, initialState, isReady, nextDue, statusOf, tritonNameOf,
@@ -31,6 +33,8 @@ export interface ModelAgentOptions extends Pick<TritonWatchOptions, 'grpcPort' |
   readonly logger: Logger;
   /** How often Triton is looked at, milliseconds. @default 1000 */
   readonly lookMs?: number;
+  /** Until a file that could not be removed is tried again, milliseconds. @default 5000 */
+  readonly evictAgainMs?: number;
 }
 
 /** What ended, since the process started. */
@@ -43,7 +47,6 @@ export interface AgentCounts {
 
 /** A restart that was asked for and did not happen in this time has failed. */
 const RESTART_MS = 120_000;
-/** A file that cannot be removed is tried again. */
 const EVICT_AGAIN_MS = 5_000;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -220,15 +223,18 @@ export class ModelAgent {
   }
 
   private async evict(key: string): Promise<void> {
+    const { files, logger, evictAgainMs = EVICT_AGAIN_MS } = this.options;
     const version = this.current.versions[key];
-    for (;;) {
+    const said = new Set<string>();
+    while (!this.closed) {
       try {
-        await this.options.files.evict(version);
+        await files.evict(version);
         return this.send({ kind: 'evicted', key });
       } catch (error) {
-        this.options.logger.error({ ...this.labels(key), error: messageOf(error) }, 'an artifact cannot be removed');
-        if (this.closed) return undefined;
-        await new Promise((resolve) => setTimeout(resolve, EVICT_AGAIN_MS).unref());
+        const code = systemCode(error) ?? 'INTERNAL';
+        if (!said.has(code)) logger.error({ ...this.labels(key), code, error: messageOf(error) }, 'an artifact cannot be removed: it is tried again');
+        said.add(code);
+        await pause(evictAgainMs, undefined, { signal: this.stop.signal, ref: false }).catch(() => undefined);
       }
     }
   }

@@ -11,11 +11,13 @@ import {
 } from '../../src/contract';
 import type { ArtifactFile } from '../adapters/aws/artifact-bucket';
 import { replaceFile, syncPath } from '../adapters/local/durable-files';
+import { messageOf, systemCode } from '../adapters/local/local-errors';
 import { toBinary } from '../core/binary-tensors';
 import { digestOf } from '../core/digest';
 import { refuse } from '../core/errors';
 import { parseManifest } from '../core/manifest';
 import { tritonNameOf } from '../core/model-agent/state';
+import type { Logger } from '../core/ports';
 import type { ApprovedVersion } from '../core/rollout';
 import { fromJson } from '../core/tensors';
 import { requireNone } from '../core/validation';
@@ -31,6 +33,7 @@ export interface ArtifactFilesOptions {
   readonly downloads: string;
   /** By model: how Triton runs it. */
   readonly triton: Readonly<Record<string, TritonModelOptions>>;
+  readonly logger: Pick<Logger, 'error'>;
   readonly onBytes?: (bytes: number) => void;
 }
 
@@ -48,21 +51,24 @@ const JOURNAL = 'journal';
 export class ArtifactFiles {
   constructor(private readonly options: ArtifactFilesOptions) {}
 
-  /** What an earlier process left: whole versions and half downloads. All else is removed. */
+  /**
+   * What an earlier process left: whole versions and half downloads. All else is removed, as far as it can be: a volume that is full, or cannot be
+   * written to, must not keep whole versions from being loaded. Fails where the volume cannot be read.
+   */
   async open(): Promise<FoundVersion[]> {
     const { repository, downloads } = this.options;
-    await Promise.all([repository, downloads].map((folder) => mkdir(folder, { recursive: true })));
+    for (const folder of [repository, downloads]) await this.attempt(() => mkdir(folder, { recursive: true }));
     const found: FoundVersion[] = [];
-    for (const name of await readdir(repository)) {
+    for (const name of await namesIn(repository)) {
       const version = await this.found(join(repository, name), true);
       if (version && tritonNameOf(version) === name) found.push(version);
-      else await this.discard(join(repository, name));
+      else await this.attempt(() => this.discard(join(repository, name)));
     }
-    for (const name of await readdir(downloads)) {
+    for (const name of await namesIn(downloads)) {
       const version = name.startsWith(TRASH) ? undefined : await this.found(join(downloads, name, FILLING), false);
       const goesOn = version && this.filling(version) === join(downloads, name);
       if (goesOn && !found.some((other) => tritonNameOf(other) === tritonNameOf(version))) found.push(version);
-      else await rm(join(downloads, name), { recursive: true, force: true });
+      else await this.attempt(() => rm(join(downloads, name), { recursive: true, force: true }));
     }
     return found;
   }
@@ -82,10 +88,10 @@ export class ArtifactFiles {
     const folder = join(filling, FILLING);
     const { model, version: number } = version;
     const read: ReadPart = (path, from, length, until) => source.part({ model, version: number, path }, from, length, until);
-    await mkdir(folder, { recursive: true });
+    const target = this.placed(version);
+    for (const needed of [folder, dirname(target)]) await mkdir(needed, { recursive: true });
     replaceFile(join(folder, Paths.MODEL_MANIFEST_FILE), bytes);
     await download({ files: manifest.files, folder: join(folder, number), journal: join(filling, JOURNAL), read, signal, onBytes });
-    const target = this.placed(version);
     await this.discard(target);
     await rename(folder, target);
     syncPath(dirname(target));
@@ -98,13 +104,13 @@ export class ArtifactFiles {
     await this.discard(this.filling(version));
   }
 
-  /** Writes what Triton reads when it loads the version, by the options that are declared now. */
+  /** Writes what Triton reads when it loads the version, by the options that are declared now. What is there already needs no room on the volume. */
   async configure(version: ApprovedVersion): Promise<ModelManifest> {
     const folder = this.placed(version);
     const manifest = this.checked(version, await readFile(join(folder, Paths.MODEL_MANIFEST_FILE)));
     const options = this.tritonOptions(version.model);
-    for (const file of tritonWarmUpFiles(manifest, options)) replaceFile(join(folder, TritonRepository.WARM_UP, file.file), warmUpBytes(file));
-    replaceFile(join(folder, TritonRepository.CONFIGURATION), renderTritonConfig(manifest, options));
+    for (const file of tritonWarmUpFiles(manifest, options)) await ensureFile(join(folder, TritonRepository.WARM_UP, file.file), warmUpBytes(file));
+    await ensureFile(join(folder, TritonRepository.CONFIGURATION), Buffer.from(renderTritonConfig(manifest, options)));
     return manifest;
   }
 
@@ -144,17 +150,32 @@ export class ArtifactFiles {
     }
   }
 
-  /** Out of sight in one step, then gone. */
+  /** Out of sight in one step, then gone. Where a full volume has no room for another name, or there is nothing, it goes where it is. */
   private async discard(folder: string): Promise<void> {
     const trash = join(this.options.downloads, `${TRASH}${randomUUID()}`);
-    try {
-      await rename(folder, trash);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-      throw error;
-    }
-    await rm(trash, { recursive: true, force: true });
+    const gone = await rename(folder, trash).then(() => trash, () => folder);
+    await rm(gone, { recursive: true, force: true });
   }
+
+  private async attempt(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.options.logger.error({ code: systemCode(error) ?? 'INTERNAL', error: messageOf(error) }, 'the volume cannot be tidied up: what is on it is used as it is');
+    }
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  });
+}
+
+async function ensureFile(path: string, content: Uint8Array): Promise<void> {
+  const there = await readFile(path).catch(() => undefined);
+  if (!there?.equals(content)) replaceFile(path, content);
 }
 
 const bytesOf = ({ files }: ModelManifest) => files.reduce((sum, { bytes }) => sum + bytes, 0);

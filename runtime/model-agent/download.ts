@@ -172,9 +172,17 @@ async function mismatches({ files, folder }: DownloadOptions): Promise<number[]>
   const wrong: number[] = [];
   for (const [position, { path, bytes, digest }] of files.entries()) {
     const target = join(folder, path);
-    if ((await stat(target)).size !== bytes || await digestOfFile(target) !== digest) wrong.push(position);
+    if (await sizeOf(target) !== bytes || await digestOfFile(target) !== digest) wrong.push(position);
   }
   return wrong;
+}
+
+/** Undefined where there is none: its folder was being removed when a process ended. */
+async function sizeOf(path: string): Promise<number | undefined> {
+  return stat(path).then(({ size }) => size, (error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
 }
 
 async function discard({ files, folder, journal }: DownloadOptions, wrong: readonly number[]): Promise<void> {

@@ -14,16 +14,15 @@ import { ModelAgent } from './agent';
 import { agentServer } from './agent-server';
 import { ArtifactFiles } from './artifact-files';
 import { askToRestart, drained } from './drain';
+import { FollowedDocument } from './followed-document';
 import { type AgentSettings, readSettings } from './settings';
 import { TritonManagement } from './triton-management';
-import { AgentPaths, Paths, Port, type RolloutDocument } from '../../src/contract';
+import { AgentPaths, Paths, Port } from '../../src/contract';
 import { AppConfigRollout } from '../adapters/aws/appconfig-rollout';
 import { ArtifactBucket } from '../adapters/aws/artifact-bucket';
 import { KubernetesLease } from '../adapters/aws/kubernetes-lease';
-import { readIfThere, replaceFile } from '../adapters/local/durable-files';
 import { BrainError, refuse } from '../core/errors';
 import { type Logger, SYSTEM_CLOCK } from '../core/ports';
-import { parseRollout } from '../core/rollout';
 import { type JsonLogger, jsonLogger } from '../inference-service/json-logger';
 import { MOUNT_ROOT, readBindings, readConfiguration, requireBinding, under } from '../inference-service/mounted-files';
 
@@ -56,16 +55,16 @@ async function main(logger: JsonLogger): Promise<void> {
 
   const s3 = new S3Client({ region, maxAttempts: 1, requestHandler: { connectionTimeout: 1000, requestTimeout: S3_TIMEOUT_MS } });
   const artifacts = new ArtifactBucket(s3, requireBinding(bindings, 'ARTIFACT_BUCKET'));
-  const document = onVolume(AgentPaths.DOCUMENT);
+  const followed = new FollowedDocument({ path: onVolume(AgentPaths.DOCUMENT), logger });
   const rollout = new AppConfigRollout({
     client: new AppConfigDataClient({ region, requestHandler: { connectionTimeout: 1000, requestTimeout: 5000 } }),
     application: requireBinding(bindings, 'ROLLOUT_APPLICATION'),
     environment: requireBinding(bindings, 'ROLLOUT_ENVIRONMENT'),
     profile: requireBinding(bindings, 'ROLLOUT_PROFILE'),
     logger,
-    lastGood: async () => followed(document, logger) ?? artifacts.lastGoodRollout(),
+    lastGood: async () => followed.read() ?? artifacts.lastGoodRollout(),
   });
-  rollout.onChange((changed) => replaceFile(document, JSON.stringify(changed)));
+  rollout.onChange((document) => followed.keep(document));
 
   let downloadedBytes = 0;
   const triton = new TritonManagement({
@@ -80,6 +79,7 @@ async function main(logger: JsonLogger): Promise<void> {
       repository: onVolume(AgentPaths.REPOSITORY),
       downloads: onVolume(AgentPaths.DOWNLOADS),
       triton: configuration.triton ?? {},
+      logger,
       onBytes: (bytes) => void (downloadedBytes += bytes),
     }),
     triton,
@@ -100,6 +100,7 @@ async function main(logger: JsonLogger): Promise<void> {
   const stop = async (signal: NodeJS.Signals) => {
     logger.info({ signal }, 'the model agent stops');
     await rollout.close();
+    followed.close();
     await agent.close();
     server.close();
     s3.destroy();
@@ -127,17 +128,6 @@ function leaseOf({ lease }: AgentSettings, account: string, logger: Logger): Pic
       api: { host: api, port: Number(port), tokenFile: join(account, 'token'), authorityFile: join(account, 'ca.crt') },
     }),
   };
-}
-
-/** The document that an earlier process of this pod followed. */
-function followed(path: string, logger: Logger): RolloutDocument | undefined {
-  try {
-    const text = readIfThere(path);
-    return text === undefined ? undefined : parseRollout(text);
-  } catch (error) {
-    logger.warn({ error: (error as Error).message }, 'the document that was followed before cannot be read');
-    return undefined;
-  }
 }
 
 function fail(logger: JsonLogger, error: unknown): never {

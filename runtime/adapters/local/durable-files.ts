@@ -22,18 +22,23 @@ export function commit(unfinished: string, target: string): void {
   syncPath(dirname(target));
 }
 
-/** Replaces a file in one step. */
+/** Replaces a file in one step. Where it fails, as on a full disk, the old one stays and nothing is left beside it. */
 export function replaceFile(target: string, content: string | Uint8Array): void {
   const unfinished = unfinishedPath(target);
-  writeSynced(unfinished, content);
-  commit(unfinished, target);
+  try {
+    writeSynced(unfinished, content);
+    commit(unfinished, target);
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    throw error;
+  }
 }
 
 /** Creates a file in one step; false where it exists already, and then it is left alone. */
 export function createFile(target: string, content: string | Uint8Array): boolean {
   const unfinished = unfinishedPath(target);
-  writeSynced(unfinished, content);
   try {
+    writeSynced(unfinished, content);
     linkSync(unfinished, target);
   } catch (error) {
     if (systemCode(error) === 'EEXIST') return false;

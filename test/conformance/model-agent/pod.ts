@@ -97,7 +97,7 @@ export class Pod {
     this.agent = new ModelAgent({
       options: { ...MACHINE, ...machine },
       files: new ArtifactFiles({
-        source: new ArtifactBucket(S3Server.client(s3), BUCKET), repository: join(this.volume, 'repository'), downloads: join(this.volume, 'downloads'), triton: {},
+        source: new ArtifactBucket(S3Server.client(s3), BUCKET), repository: join(this.volume, 'repository'), downloads: join(this.volume, 'downloads'), triton: {}, logger,
       }),
       triton,
       grpcPort: ports.grpc,

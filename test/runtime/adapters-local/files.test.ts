@@ -29,6 +29,12 @@ describe('durable files', () => {
     expect(readFileSync(file, 'utf8')).toBe('three');
     expect(readdirSync(join(root, 'deep'))).toEqual(['file']);
   });
+
+  test('where a file cannot be replaced, nothing is left beside it', () => {
+    mkdirSync(join(root, 'folder', 'inner'), { recursive: true });
+    expect(() => replaceFile(join(root, 'folder'), 'text')).toThrow(/EISDIR|ENOTEMPTY|EEXIST/);
+    expect(readdirSync(root)).toEqual(['folder']);
+  });
 });
 
 describe('a lock', () => {

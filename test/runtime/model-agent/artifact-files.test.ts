@@ -1,9 +1,11 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import promises from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOf } from '../../../runtime/core/digest';
 import { ArtifactFiles } from '../../../runtime/model-agent/artifact-files';
 import type { ModelManifest, TritonModelOptions } from '../../../src/contract';
+import { SILENT } from '../core/brain.fixture';
 
 const MODEL = Buffer.from('the model itself');
 const manifest = (changes: Partial<ModelManifest> = {}): ModelManifest => ({
@@ -22,11 +24,13 @@ const never = new AbortController().signal;
 let volume: string;
 let released: Buffer;
 let calls: string[];
+let errors: object[];
 
 beforeEach(() => {
   volume = mkdtempSync(join(tmpdir(), 'artifacts-'));
   released = Buffer.from(JSON.stringify(manifest()));
   calls = [];
+  errors = [];
 });
 afterEach(() => rmSync(volume, { recursive: true }));
 
@@ -35,6 +39,7 @@ const open = (triton: Record<string, TritonModelOptions> = {}) => new ArtifactFi
   repository: join(volume, 'repository'),
   downloads: join(volume, 'downloads'),
   triton,
+  logger: { error: (fields) => void errors.push(fields) },
   source: {
     manifestBytes: async () => released,
     part: async ({ path }, from, bytes) => {
@@ -95,6 +100,7 @@ test('what an earlier process left half is found as such; what nobody knows is r
     repository: join(volume, 'repository'),
     downloads: join(volume, 'downloads'),
     triton: {},
+    logger: SILENT,
     source: { manifestBytes: async () => released, part: async () => { cut.abort(new Error('killed')); throw new Error('killed'); } },
   });
   await expect(half.fetch(version(), cut.signal)).rejects.toThrow('killed');
@@ -122,4 +128,51 @@ test('one that is evicted is gone; another digest under the same number is not',
   expect(existsSync(placed('3/weights/model.onnx'))).toBe(true);
   await files.evict(version());
   expect([readdirSync(join(volume, 'repository')), readdirSync(join(volume, 'downloads'))]).toEqual([[], []]);
+});
+
+describe('on a volume that is full', () => {
+  const full = () => Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+
+  afterEach(() => jest.restoreAllMocks());
+
+  test('what is there already is configured again without a byte of room', async () => {
+    const files = open();
+    await files.open();
+    await files.fetch(version(), never);
+    await files.configure(version());
+    const written = ['config.pbtxt', 'warmup/request-0-0'].map((path) => statSync(placed(path)).ino);
+    await open().configure(version());
+    expect(['config.pbtxt', 'warmup/request-0-0'].map((path) => statSync(placed(path)).ino)).toEqual(written);
+    writeFileSync(placed('config.pbtxt'), 'of other options');
+    await files.configure(version());
+    expect(readFileSync(placed('config.pbtxt'), 'utf8')).toContain('name: "eta.3"');
+  });
+
+  test('a version is evicted where it is: there may be no room for another name', async () => {
+    const files = open();
+    await files.open();
+    await files.fetch(version(), never);
+    jest.spyOn(promises, 'rename').mockRejectedValue(full());
+    await files.evict(version());
+    expect([readdirSync(join(volume, 'repository')), readdirSync(join(volume, 'downloads'))]).toEqual([[], []]);
+  });
+
+  test('an agent that starts finds its versions, says what it cannot tidy up, and uses the rest', async () => {
+    const files = open();
+    await files.open();
+    await files.fetch(version(), never);
+    for (const stray of [join(volume, 'repository', 'stray'), join(volume, 'downloads', 'stray')]) mkdirSync(stray);
+    for (const name of ['mkdir', 'rename', 'rm'] as const) jest.spyOn(promises, name).mockRejectedValue(full());
+    expect(await open().open()).toEqual([{ ...version(), bytes: MODEL.length, whole: true }]);
+    expect(errors).toEqual(Array.from({ length: 4 }, () => expect.objectContaining({ code: 'ENOSPC' })));
+  });
+
+  test('folders that could not be made at the start are made with the download', async () => {
+    const files = open();
+    jest.spyOn(promises, 'mkdir').mockRejectedValue(full());
+    expect(await files.open()).toEqual([]);
+    jest.restoreAllMocks();
+    await files.fetch(version(), never);
+    expect(readFileSync(placed('3/weights/model.onnx'))).toEqual(MODEL);
+  });
 });

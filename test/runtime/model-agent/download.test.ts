@@ -114,3 +114,10 @@ test('a store that is away is not asked without end', async () => {
   // six parts under way, and the retries that a download has
   expect(attempts).toBeLessThanOrEqual(6 + 9);
 });
+
+test('a file that went while its folder was being removed is read again, whatever the journal says', async () => {
+  await download(options());
+  rmSync(join(folder, 'model', 'model.bin'));
+  await download(options());
+  expect(written('model.bin').equals(store['model.bin'])).toBe(true);
+});
