@@ -1,4 +1,5 @@
 import { Traps } from './trap';
+import { PriorityClass } from '../../../src/contract';
 import { finding, Json, manifestObjects, Templates } from '../../support/templates';
 
 const KUBERNETES = 'Custom::AWSCDK-EKS-KubernetesResource';
@@ -13,6 +14,9 @@ function objects(templates: Templates, kinds: readonly string[], problem: (objec
   });
 }
 
+/** A placeholder serves nobody: nothing is lost with it, and whoever takes its place waits for its end. */
+export const isPlaceholder = ({ spec }: Json): boolean => spec?.template?.spec?.priorityClassName === PriorityClass.PLACEHOLDER;
+
 const WORKLOADS = ['Deployment', 'StatefulSet', 'DaemonSet', 'Job'];
 
 /** Pods: how they end, what they may ask of the Kubernetes API, and how much memory they have. */
@@ -22,8 +26,9 @@ export const POD_TRAPS: Traps = {
       const attributes = templates.ofType('AWS::ElasticLoadBalancingV2::TargetGroup').flatMap(({ properties }) => properties.TargetGroupAttributes ?? []);
       const delay = Math.max(0, ...attributes.filter((attribute: Json) => attribute.Key === 'deregistration_delay.timeout_seconds').map((attribute: Json) => Number(attribute.Value)));
       const integration = Math.max(0, ...templates.ofType('AWS::ApiGateway::Method').map(({ properties }) => (properties.Integration?.TimeoutInMillis ?? 0) / 1000));
-      return objects(templates, ['Deployment'], ({ spec }) => {
-        const pod = spec?.template?.spec;
+      return objects(templates, ['Deployment'], (object) => {
+        if (isPlaceholder(object)) return false;
+        const pod = object.spec?.template?.spec;
         const sleep = pod?.containers?.[0]?.lifecycle?.preStop?.sleep?.seconds ?? 0;
         const grace = pod?.terminationGracePeriodSeconds ?? 30;
         if (sleep < 15) return `sleeps ${sleep} s before it stops: callers still come`;
@@ -34,6 +39,18 @@ export const POD_TRAPS: Traps = {
       Targets: { type: 'AWS::ElasticLoadBalancingV2::TargetGroup', properties: { TargetGroupAttributes: [{ Key: 'deregistration_delay.timeout_seconds', Value: '300' }] } },
       ...manifest({ kind: 'Deployment', metadata: { name: 'd' }, spec: { template: { spec: { terminationGracePeriodSeconds: 60, containers: [{ lifecycle: { preStop: { sleep: { seconds: 20 } } } }] } } } }),
     },
+  },
+  'B a placeholder ends at once, and takes no second node while it is replaced': {
+    rule: (templates) => objects(templates, ['Deployment'], (object) => {
+      if (!isPlaceholder(object)) return false;
+      const { template: { spec: pod }, strategy } = object.spec;
+      // with 0 its place would count as free while its GPU is still taken
+      if (pod.terminationGracePeriodSeconds !== 1 || pod.containers.some(({ lifecycle }: Json) => lifecycle)) return 'keeps those waiting who take its place';
+      return strategy?.type !== 'Recreate' && strategy?.rollingUpdate?.maxSurge !== 0 && 'asks for one more place than it keeps';
+    }),
+    mistake: manifest({
+      kind: 'Deployment', metadata: { name: 'd' }, spec: { template: { spec: { priorityClassName: PriorityClass.PLACEHOLDER, terminationGracePeriodSeconds: 1, containers: [] } } },
+    }),
   },
   'A3 no pod has a token for the Kubernetes API but by a volume of its own, read-only and short-lived': {
     rule: (templates) => objects(templates, WORKLOADS, ({ spec }) => {

@@ -1,4 +1,5 @@
 /** Three availability zones for everything that has a place. */
+import { isPlaceholder } from './pod-traps';
 import { KUBERNETES_RESOURCE, finding, Finding, Json, manifestObjects, render, Resource, Templates } from '../../support/templates';
 
 const ZONES = 3;
@@ -50,7 +51,7 @@ function nodeGroupFindings(templates: Templates): Finding[] {
   return groups.length > 0 && covered.size !== ZONES ? [...findings, finding(groups[0], `and its siblings cover ${covered.size} zones, not ${ZONES}`)] : findings;
 }
 
-/** Deployments and stateful sets spread their pods over zones, and a disruption budget keeps most of them. */
+/** Deployments and stateful sets spread their pods over zones, and a disruption budget keeps most of them; of placeholders none is kept: it would hold up drains. */
 function workloadFindings(templates: Templates): Finding[] {
   const objects = templates.ofType(KUBERNETES_RESOURCE).length > 0 ? manifestObjects(templates) : [];
   const budgets = objects.filter(({ object }) => object.kind === 'PodDisruptionBudget');
@@ -65,7 +66,7 @@ function workloadFindings(templates: Templates): Finding[] {
     });
     return [
       ...spread ? [] : [finding(resource, `${object.kind} ${object.metadata?.name} does not spread over zones`)],
-      ...budgeted ? [] : [finding(resource, `${object.kind} ${object.metadata?.name} has no disruption budget`)],
+      ...budgeted || isPlaceholder(object) ? [] : [finding(resource, `${object.kind} ${object.metadata?.name} has no disruption budget`)],
     ];
   });
 }
