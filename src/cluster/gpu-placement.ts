@@ -30,6 +30,12 @@ export const preferBase = (): k8s.Affinity => prefer('base');
 /** For what gives way: it leaves the base to what serves. Without a burst's node that is there and has room, it goes wherever there is room. */
 export const preferBurst = (): k8s.Affinity => prefer('burst');
 
+/** For what only holds a place: on the base it would keep what serves on a burst's nodes, because Karpenter moves pods to free places alone. */
+export function besideBase(): k8s.Affinity {
+  const matchExpressions = [{ key: GpuNodeGroups.CAPACITY_LABEL, operator: 'NotIn', values: ['base'] }];
+  return { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [{ matchExpressions }] } } };
+}
+
 function prefer(capacity: 'base' | 'burst'): k8s.Affinity {
   return {
     nodeAffinity: {

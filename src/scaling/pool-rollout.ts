@@ -15,9 +15,6 @@ export interface PoolRolloutContext {
 
   /** Pods with GPUs that are always there beside the pool's, and whose places it must not count on. @default 0 */
   readonly others?: number;
-
-  /** Placeholders that a new pod may take the place of. @default 0 */
-  readonly warm?: number;
 }
 
 /** How a pool's pods are replaced by those of a new revision: a value until it is bound to the pool. */
@@ -33,8 +30,8 @@ export abstract class PoolRollout {
   }
 
   /**
-   * New pods come first, and old ones go when these are ready. It needs GPUs beyond those that the pools hold: of a burst's nodes, which take minutes, or of
-   * placeholders (`WarmPool`), at once. While there is no room, because of a peak or a lost AZ, the rollout waits and the old pods serve on.
+   * New pods come first, and old ones go when these are ready. It needs GPUs beyond those that the pools hold: of a burst's nodes, which take minutes, or, at once,
+   * where a placeholder of a `WarmPool` stands. While there is no room, because of a peak or a lost AZ, the rollout waits and the old pods serve on.
    *
    * @param pods that may be there at a time beside the pool's
    */
@@ -42,10 +39,10 @@ export abstract class PoolRollout {
     return new SurgeRollout(pods);
   }
 
-  /** What a pool does of which nothing is said: a surge of one where nodes beyond the base, or placeholders, can take it; else in place. @internal */
+  /** What a pool does of which nothing is said: a surge of one where a burst may bring a node for it, else in place. @internal */
   static _of(rollout: PoolRollout | undefined, scope: IConstruct, context: PoolRolloutContext): k8s.DeploymentStrategy {
-    const { cluster, gpus, warm = 0 } = context;
-    const takesOne = gpus === 0 || ((warm > 0 || cluster.gpuBurstNodes > 0) && roomOf(context).free >= 1);
+    const { cluster, gpus } = context;
+    const takesOne = gpus === 0 || (cluster.gpuBurstNodes > 0 && roomOf(context).free >= 1);
     return (rollout ?? (takesOne ? PoolRollout.surge() : PoolRollout.inPlace()))._strategy(scope, context);
   }
 

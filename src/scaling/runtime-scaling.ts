@@ -10,9 +10,9 @@ export interface RuntimeScaling {
   /** Pods that hold candidates. @default - where something scales, none while there is no candidate, and on demand while there is; else one */
   readonly candidate?: PoolScaling;
 
-  /** How pods of both pools are replaced by those of a new revision. @default - a surge of one pod where nodes beyond the base, or placeholders, can take it; else in place */
+  /** How pods of both pools are replaced by those of a new revision. @default - a surge of one pod where a burst may bring a node for it, else in place */
   readonly rollout?: PoolRollout;
 
-  /** Places that are kept ready for pods to come. @default WarmPool.none() */
+  /** Places beyond the base that are kept ready for pods to come. @default WarmPool.none() */
   readonly warmPool?: WarmPool;
 }

@@ -1,6 +1,6 @@
 import { Chart } from 'cdk8s';
 import { GpuNodeGroups } from '../cluster';
-import { preferBurst } from '../cluster/gpu-placement';
+import { besideBase } from '../cluster/gpu-placement';
 import { containerSecurity, labels, podSecurity, zoneSpread } from '../cluster/pods';
 import { PriorityClass } from '../contract';
 import { k8s } from '../private/k8s';
@@ -43,7 +43,7 @@ export function warmPods(chart: Chart, { name, namespace, pods, pod }: WarmPodsP
           terminationGracePeriodSeconds: 1,
           nodeSelector: pod.nodeSelector,
           tolerations: pod.tolerations,
-          affinity: onGpus ? preferBurst() : undefined,
+          affinity: onGpus ? besideBase() : undefined,
           // as for one pod: a place in whichever zone is better than none
           topologySpreadConstraints: zoneSpread(own, 1),
           containers: beside.map((container) => ({

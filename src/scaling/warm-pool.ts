@@ -14,11 +14,11 @@ export interface WarmPoolContext {
 }
 
 /**
- * Places that are kept ready for pods to come: nodes that have joined, and hold the image. In each stands a placeholder, which asks for the same as a pod of the
- * pool and gives way to it within a second or two. The next node starts while the new pod is at work already.
+ * Places beyond the base that are kept ready for pods to come: on nodes of a burst that have joined, and hold the image. In each stands a placeholder, which asks for
+ * the same as a pod of the pool and gives way to it within a second or two. The next node starts while the new pod is at work already.
  */
 export class WarmPool {
-  /** So many. Each costs what its pod would: a node with its GPUs, where the base has none to spare. */
+  /** So many. Each costs what its pod would: GPUs of a node of a burst, all the time. What the base has to spare is warm by itself. */
   static of(pods: number): WarmPool {
     if (!Number.isInteger(pods) || pods < 1) fail(undefined, 'WarmPoolPods', `a warm pool must have at least 1 placeholder, got ${pods}: or use WarmPool.none()`);
     return new WarmPool(pods);
@@ -34,13 +34,14 @@ export class WarmPool {
     readonly pods: number,
   ) {}
 
-  /** How many there are. Fails where the cluster can never hold them all beside its pools. @internal */
+  /** How many there are. Fails where a burst can never hold them all beside what of the pools is always there. @internal */
   _placeholders(scope: IConstruct, { cluster, gpus, pods }: WarmPoolContext): number {
     if (this.pods === 0 || gpus === 0) return this.pods;
     const { base, burst } = gpuPlaces(cluster, gpus);
-    if (pods + this.pods > base + burst) {
-      fail(scope, 'WarmPoolPods', `a warm pool of ${this.pods} needs more than the cluster ever has: ${base} places on the base and ${burst} on nodes of a burst, of which pools `
-        + `always take ${pods}: raise cluster.gpu.burst, or keep fewer warm`);
+    const taken = Math.max(0, pods - base);
+    if (this.pods > burst - taken) {
+      fail(scope, 'WarmPoolPods', `a warm pool of ${this.pods} needs more than a burst ever has: ${burst} places, of which pools always take ${taken}: raise cluster.gpu.burst, `
+        + 'or keep fewer warm');
     }
     return this.pods;
   }

@@ -1,6 +1,6 @@
 import { clusterFixture } from './fixture';
 import { Accelerator, GpuBase, GpuBurst, GpuNodeGroups } from '../../src/cluster';
-import { gpuPlaces, preferBase, preferBurst } from '../../src/cluster/gpu-placement';
+import { besideBase, gpuPlaces, preferBase, preferBurst } from '../../src/cluster/gpu-placement';
 import { Templates } from '../support/templates';
 
 describe('places on GPU nodes', () => {
@@ -14,7 +14,7 @@ describe('placement', () => {
     .flatMap(({ preference }) => preference.matchExpressions ?? [])
     .map(({ key, operator, values }) => [key, operator, ...values ?? []]);
 
-  test('is a preference, never a demand: no GPU stays free while a pod waits', () => {
+  test('of what works is a preference, never a demand: no GPU stays free while such a pod waits', () => {
     for (const { nodeAffinity } of [preferBase(), preferBurst()]) {
       expect(Object.keys(nodeAffinity!)).toEqual(['preferredDuringSchedulingIgnoredDuringExecution']);
     }
@@ -30,5 +30,8 @@ describe('placement', () => {
     expect(new Set(groups)).toEqual(new Set(['base']));
     expect(matched(preferBase())).toEqual([[GpuNodeGroups.CAPACITY_LABEL, 'In', groups[0]]]);
     expect(matched(preferBurst())).toEqual([[GpuNodeGroups.CAPACITY_LABEL, 'In', pool]]);
+    expect(besideBase().nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms).toEqual([
+      { matchExpressions: [{ key: CAPACITY_LABEL, operator: 'NotIn', values: [groups[0]] }] },
+    ]);
   });
 });

@@ -109,11 +109,11 @@ export const PARTS: { readonly [name: string]: Part } = {
     tests: ['k8s/certificates.test.ts'],
   },
   'k8s-karpenter': {
-    proves: 'the pool of burst nodes under the real Karpenter with a simulated cloud: nodes in the right zones, within the limit, given back',
+    proves: 'the pool of burst nodes under the real Karpenter with a simulated cloud: nodes in the right zones, within the limit, given back; warm pools, and who stands on the base',
     needs: { tools: [NODE, GO], memoryGiB: 4, diskGiB: 8 },
     programs: ['control-plane', 'controllers'],
-    room: ['src/cluster', 'test/conformance/k8s'],
-    tests: ['k8s/karpenter.test.ts'],
+    room: ['src/cluster', 'src/scaling', 'test/conformance/k8s'],
+    tests: ['k8s/karpenter.test.ts', 'k8s/warm-pool.test.ts'],
   },
   'k8s-keda': {
     proves: 'scaled objects under KEDA\'s real operator and the real autoscaler, by the gauges of the service: up by demand and by latency, and down again',

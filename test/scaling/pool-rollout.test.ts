@@ -21,8 +21,6 @@ describe('PoolRollout', () => {
     ['in place on a base alone, even where it has a place free: that is for the loss of an AZ', { cluster: BASE, pods: 2 }, IN_PLACE],
     ['a surge where a burst may bring a node', {}, SURGE],
     ['in place where the pools always take the nodes of the burst too', { pods: 4, others: 1 }, IN_PLACE],
-    ['a surge where a placeholder on the base gives way', { cluster: BASE, pods: 2, warm: 1 }, SURGE],
-    ['in place where placeholders have no place themselves', { cluster: BASE, warm: 1 }, IN_PLACE],
     ['in place where a pod needs more GPUs than a node has', { gpus: 2 }, IN_PLACE],
     ['a surge without GPUs', { cluster: { accelerator: Accelerator.CPU, gpuNodes: 0, gpuBurstNodes: 0 }, gpus: 0 }, SURGE],
   ])('where nothing is said, is %s', (_what, context, strategy) => {
@@ -53,7 +51,6 @@ describe('PoolRollout', () => {
     ['more than the cluster ever has', PoolRollout.surge(3), {}, /RolloutSurge: a surge of 3 needs more than the cluster ever has: 3 places on the base and 2 on nodes of a burst, of which pools always take 3: raise cluster.gpu, or use PoolRollout.surge\(2\)/],
     ['what another pool takes', PoolRollout.surge(2), { others: 1 }, /always take 4: .* PoolRollout.surge\(1\)/],
     ['a full base without a burst', PoolRollout.surge(), { cluster: BASE }, /0 on nodes of a burst, .* use PoolRollout.inPlace\(\)/],
-    ['placeholders beyond what there is', PoolRollout.surge(), { cluster: BASE, warm: 1 }, /RolloutSurge/],
     ['a surge of none', PoolRollout.surge(0), {}, /RolloutSurge: a surge must be an integer of at least 1, got 0: or use PoolRollout.inPlace\(\)/],
     ['half a pod away', PoolRollout.inPlace(0.5), {}, /RolloutUnavailable: maxUnavailable must be an integer of at least 1, got 0.5/],
     ['all pods away at once', PoolRollout.inPlace(3), {}, /RolloutUnavailable: maxUnavailable must be less than the pods that are always there \(3\), got 3/],

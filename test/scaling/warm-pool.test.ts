@@ -1,7 +1,7 @@
 import { Stack } from 'aws-cdk-lib';
 import { App, Chart } from 'cdk8s';
 import { Accelerator } from '../../src/cluster';
-import { preferBurst } from '../../src/cluster/gpu-placement';
+import { besideBase } from '../../src/cluster/gpu-placement';
 import { containerSecurity, labels, quantities } from '../../src/cluster/pods';
 import { k8s } from '../../src/private/k8s';
 import { WarmPool } from '../../src/scaling';
@@ -18,8 +18,9 @@ describe('WarmPool', () => {
     expect([WarmPool.of(2), WarmPool.none()].map((each) => placeholders(each))).toEqual([2, 0]);
   });
 
-  test('may stand on what the base has to spare', () => {
-    expect(placeholders(WarmPool.of(1), { cluster: { ...cluster, gpuBurstNodes: 0 }, pods: 2 })).toBe(1);
+  test('fails without a burst: what the base has to spare is warm by itself', () => {
+    expect(() => placeholders(WarmPool.of(1), { cluster: { ...cluster, gpuBurstNodes: 0 }, pods: 2 }))
+      .toThrow(/WarmPoolPods: a warm pool of 1 needs more than a burst ever has: 0 places, of which pools always take 0: raise cluster.gpu.burst/);
   });
 
   test('without GPUs there is always a node', () => {
@@ -30,8 +31,9 @@ describe('WarmPool', () => {
     for (const pods of [0, -1, 1.5]) expect(() => WarmPool.of(pods)).toThrow(`WarmPoolPods: a warm pool must have at least 1 placeholder, got ${pods}: or use WarmPool.none()`);
   });
 
-  test('fails where the cluster can never hold it: placeholders would wait for ever, and nodes would be asked for all the time', () => {
-    expect(() => placeholders(WarmPool.of(3))).toThrow(/WarmPoolPods: a warm pool of 3 needs more than the cluster ever has: 3 places on the base and 2 on nodes of a burst, of which pools always take 3/);
+  test('fails where a burst can never hold it: placeholders would wait for ever', () => {
+    expect(() => placeholders(WarmPool.of(3))).toThrow(/WarmPoolPods: a warm pool of 3 needs more than a burst ever has: 2 places, of which pools always take 0/);
+    expect(() => placeholders(WarmPool.of(2), { pods: 4 })).toThrow(/2 places, of which pools always take 1/);
     expect(placeholders(WarmPool.none(), { pods: 9 })).toBe(0);
   });
 });
@@ -77,8 +79,8 @@ describe('placeholders', () => {
     ]);
   });
 
-  test('stand where such a pod could, and rather on a burst\'s nodes', () => {
-    expect(podOf()).toMatchObject({ nodeSelector: POD.nodeSelector, tolerations: POD.tolerations, affinity: preferBurst() });
+  test('stand where such a pod could, beside the base', () => {
+    expect(podOf()).toMatchObject({ nodeSelector: POD.nodeSelector, tolerations: POD.tolerations, affinity: besideBase() });
   });
 
   test('without GPUs prefer no node', () => {
