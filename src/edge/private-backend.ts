@@ -162,10 +162,12 @@ export class PrivateBackend extends Construct {
       enforceSSL: true,
       minimumTLSVersion: 1.2,
       objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
+      versioned: true,
       // Elastic Load Balancing writes a test file at once, so it is never empty, and CloudFormation only deletes empty buckets. Its objects expire.
       removalPolicy: RemovalPolicy.RETAIN,
       lifecycleRules: [{
         expiration: environment.logRetention === RetentionDays.INFINITE ? undefined : Duration.days(environment.logRetention),
+        noncurrentVersionExpiration: Duration.days(7),
         abortIncompleteMultipartUploadAfter: Duration.days(7),
       }],
     });

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { App } from 'aws-cdk-lib';
+import type { Profile } from './profiles';
 import { Templates } from './templates';
 
 export const EXAMPLES = ['quickstart', 'production'] as const;
@@ -47,8 +48,8 @@ export async function templatesOf(example: Example, context: Context = {}): Prom
 
 /** What `synth-in-child.ts` is asked to do. */
 export interface ChildSynth {
-  /** An example, or a small app with one seeded mistake. */
-  readonly app: Example | 'seeded-schema-error' | 'seeded-deploy-error' | 'seeded-deploy-error-in-stage';
+  /** An example, the brain of an environment, or a small app with one seeded mistake. */
+  readonly app: Example | `profile-${Profile}` | 'seeded-schema-error' | 'seeded-deploy-error' | 'seeded-deploy-error-in-stage';
   /** CDK's validator with errors fatal, cdk-preflight in enforce mode, or neither. */
   readonly gate: 'cloudformation' | 'preflight' | 'none';
   readonly outdir: string;

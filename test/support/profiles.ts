@@ -1,5 +1,5 @@
 /** One brain in each of the three environments, with everything that a brain can have: what gates and simulations look at beyond the examples. */
-import { App, Duration, type Environment, Size, Stack } from 'aws-cdk-lib';
+import { App, CfnWaitConditionHandle, Duration, type Environment, Size, Stack } from 'aws-cdk-lib';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { Repository } from 'aws-cdk-lib/aws-ecr';
 import { type Context, temporaryFolder } from './examples';
@@ -23,6 +23,8 @@ export const PROFILE_MODEL = 'ranker';
 export function createProfile(profile: Profile, outdir: string, context: Context = {}): App {
   const app = new App({ outdir, context, analyticsReporting: false });
   const given = new Stack(app, 'Given', { env: ENV, description: 'What stands in the account already' });
+  // no stack without a resource can be deployed
+  new CfnWaitConditionHandle(given, 'Nothing');
   const repository = Repository.fromRepositoryAttributes(given, 'Triton', {
     repositoryName: 'tritonserver', repositoryArn: `arn:aws:ecr:${REGION}:${ACCOUNT}:repository/tritonserver`,
   });

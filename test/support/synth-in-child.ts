@@ -2,6 +2,7 @@
 import { App, CfnResource, Stack, Stage } from 'aws-cdk-lib';
 import { Preflight } from 'cdk-preflight';
 import { createExample, type ChildSynth, type Example } from './examples';
+import { createProfile, PROFILES } from './profiles';
 
 const [name, gate, outdir] = process.argv.slice(2) as [ChildSynth['app'], ChildSynth['gate'], string];
 
@@ -26,9 +27,12 @@ function idleTimeoutBeyondTheLimit(stack: Stack): void {
 
 async function main(): Promise<void> {
   let app: App;
+  const profile = PROFILES.find((each) => name === `profile-${each}`);
   if (SEEDED[name]) {
     app = new App({ outdir, context });
     SEEDED[name](app);
+  } else if (profile) {
+    app = createProfile(profile, outdir, context);
   } else {
     app = await createExample(name as Example, outdir, context);
   }

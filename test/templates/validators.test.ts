@@ -1,5 +1,9 @@
-/** Both gates over both examples, each in a process of its own (half a GB), one after the other. Unit tests run without them. */
+/**
+ * Both gates over both examples, and cdk-preflight over a brain in each environment too, each in a process of its own (half a GB), one after the other.
+ * Unit tests run without them.
+ */
 import { removeFolders, synthesizeInChild, temporaryFolder, EXAMPLES, type ChildSynth } from '../support/examples';
+import { PROFILES } from '../support/profiles';
 
 const MINUTES = 60_000;
 
@@ -33,6 +37,13 @@ describe('cdk-preflight in enforce mode', () => {
 
   test.each(EXAMPLES)('finds no error in examples/%s', async (example) => {
     const { code, output } = await through('preflight', example);
+
+    expect(errorsIn(output)).toEqual([]);
+    expect({ code, output: code ? output : '' }).toEqual({ code: 0, output: '' });
+  }, 4 * MINUTES);
+
+  test.each(PROFILES)('finds no error in a %s brain', async (profile) => {
+    const { code, output } = await through('preflight', `profile-${profile}`);
 
     expect(errorsIn(output)).toEqual([]);
     expect({ code, output: code ? output : '' }).toEqual({ code: 0, output: '' });
