@@ -6,22 +6,10 @@ import {
 } from '../../src';
 import { EXAMPLES, removeFolders, templatesOf } from '../support/examples';
 import { Templates } from '../support/templates';
-import { CDK_TRAPS } from './rules/cdk-traps';
-import { CERTIFICATE_TRAPS } from './rules/certificate-traps';
+import { TRAPS } from './rules/all-traps';
 import { CLUSTER_TRAPS } from './rules/cluster-traps';
-import { DATA_TRAPS } from './rules/data-traps';
-import { EDGE_TRAPS } from './rules/edge-traps';
-import { NETWORK_TRAPS } from './rules/network-traps';
 import { NODE_TRAPS } from './rules/node-traps';
 import { POD_TRAPS } from './rules/pod-traps';
-import { SCALING_TRAPS } from './rules/scaling-traps';
-import { TELEMETRY_TRAPS } from './rules/telemetry-traps';
-import type { Traps } from './rules/trap';
-
-const TRAPS: Traps = Object.assign(
-  {}, NETWORK_TRAPS, EDGE_TRAPS, CDK_TRAPS, CLUSTER_TRAPS, NODE_TRAPS, DATA_TRAPS, POD_TRAPS, TELEMETRY_TRAPS, CERTIFICATE_TRAPS,
-  SCALING_TRAPS,
-);
 
 afterAll(removeFolders);
 

@@ -51,6 +51,30 @@ export const NODE_TRAPS: Traps = {
     }),
     mistake: { Nodes: { type: 'AWS::EKS::Nodegroup', properties: {} } },
   },
+  'A2 the key of node volumes lets Auto Scaling use it, and make grants for AWS resources only': {
+    rule: (templates) => each(templates, 'AWS::EKS::Nodegroup', (group) => {
+      const [template] = templates.referencesIn(group.properties.LaunchTemplate, group.stack).filter(({ type }) => type === 'AWS::EC2::LaunchTemplate');
+      const volumes = template?.properties.LaunchTemplateData?.BlockDeviceMappings ?? [];
+      const keys = templates.referencesIn(volumes, template?.stack ?? group.stack).filter(({ type }) => type === 'AWS::KMS::Key');
+      if (keys.length === 0) return 'has volumes without a key of ours';
+      const ofAutoScaling = keys.flatMap(({ properties }) => properties.KeyPolicy?.Statement ?? [])
+        .filter((statement: Json) => render(statement.Condition?.StringEquals?.['aws:PrincipalArn']).endsWith('/AWSServiceRoleForAutoScaling'));
+      const actions = ofAutoScaling.flatMap(({ Action }: Json) => Action);
+      const missing = ['kms:Decrypt', 'kms:DescribeKey', 'kms:Encrypt', 'kms:GenerateDataKey*', 'kms:ReEncrypt*', 'kms:CreateGrant']
+        .filter((action) => !actions.includes(action));
+      if (missing.length > 0) return `has volumes whose key denies Auto Scaling ${missing.join(', ')}`;
+      return ofAutoScaling.some(({ Action, Condition }: Json) => [Action].flat().includes('kms:CreateGrant')
+        && Condition.Bool?.['kms:GrantIsForAWSResource'] !== 'true') && 'has volumes whose key lets Auto Scaling make any grant';
+    }),
+    mistake: {
+      Key: { type: 'AWS::KMS::Key', properties: { KeyPolicy: { Statement: [] } } },
+      Template: {
+        type: 'AWS::EC2::LaunchTemplate',
+        properties: { LaunchTemplateData: { BlockDeviceMappings: [{ Ebs: { KmsKeyId: { 'Fn::GetAtt': ['Key', 'Arn'] } } }] } },
+      },
+      Nodes: { type: 'AWS::EKS::Nodegroup', properties: { LaunchTemplate: { Id: { Ref: 'Template' } } } },
+    },
+  },
   'A2 node groups stand in private subnets, one zone each: one bad zone must not take the others\' nodes': {
     rule: (templates) => each(templates, 'AWS::EKS::Nodegroup', (group) => {
       if (group.properties.Subnets?.length !== 1) return `stands in ${group.properties.Subnets?.length ?? 0} subnets`;

@@ -1,6 +1,6 @@
 import { waitsFor } from './certificate-traps';
 import { each, Traps } from './trap';
-import { finding, HELM_CHART, Json, KUBERNETES_RESOURCE, manifestObjects } from '../../support/templates';
+import { finding, HELM_CHART, Json, KUBERNETES_RESOURCE, manifestObjects, render } from '../../support/templates';
 
 const manifest = (...objects: object[]) => ({ type: KUBERNETES_RESOURCE, properties: { Manifest: JSON.stringify(objects) } });
 const triggersOf = ({ kind, spec }: Json): Json[] => (kind === 'ScaledObject' ? spec?.triggers ?? [] : []);
@@ -50,6 +50,14 @@ export const SCALING_TRAPS: Traps = {
         spec: { triggers: [{ name: 'l', metricType: 'AverageValue', metadata: { valueLocation: 'latencyP95Ms', aggregateFromKubeServiceEndpoints: 'true', aggregationType: 'sum' } }] },
       }),
     },
+  },
+  'A3 a chart is an asset, or has a fixed version and a way out of the VPC to its repository': {
+    rule: (templates) => each(templates, HELM_CHART, ({ properties }) => {
+      if (properties.ChartAssetURL) return false;
+      if (!/^\d+\.\d+\.\d+$/.test(properties.Version ?? '')) return `is fetched in version ${properties.Version ?? 'of the day'}`;
+      return templates.ofType('AWS::EC2::NatGateway').length === 0 && `is fetched from ${render(properties.Repository)}, which nothing in the VPC reaches`;
+    }),
+    mistake: { Chart: { type: HELM_CHART, properties: { Chart: 'keda', Version: '2.20.0', Repository: 'https://charts.example.com' } } },
   },
   'A3 charts have a fixed name in a namespace that is made before, and leave their definitions to their values': {
     rule: (templates) => each(templates, HELM_CHART, (chart) => {
