@@ -9,7 +9,7 @@ import { Role } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import {
   Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, GpuBase, GpuBurst, Keda, KedaImages,
-  Model, ModelRuntime, PiiClass, PoolScaling, Similarity, VectorField, VectorIndex,
+  Model, ModelRuntime, PiiClass, PoolScaling, Similarity, TritonModel, VectorField, VectorIndex, WarmPool,
 } from 'thalos-brain';
 
 const DEPLOYMENT = {
@@ -98,7 +98,19 @@ export function createApp(props: AppProps = {}): App {
       administrators: [Role.fromRoleArn(images, 'Administrators', DEPLOYMENT.administratorRoleArn, { mutable: false })],
     },
     services: { scaler: Keda.fromRepository({ images: images.keda }) },
-    runtime: ModelRuntime.triton({ image: images.triton, memory: Size.gibibytes(16), modelStorage: Size.gibibytes(40) }),
+    runtime: ModelRuntime.triton({
+      image: images.triton,
+      resources: { memory: Size.gibibytes(16), modelStorage: Size.gibibytes(40) },
+      modelConfigurations: {
+        'offer-ranker': TritonModel.onnx({ maxBatchSize: 256, dynamicBatching: { maxQueueDelay: Duration.millis(2), queue: { maxSize: 4096 } } }),
+        'offer-embedder': TritonModel.tensorRt({ maxBatchSize: 64, dynamicBatching: { maxQueueDelay: Duration.millis(5), preferredBatchSizes: [16, 32, 64] }, cudaGraphs: true }),
+      },
+      scaling: {
+        stable: PoolScaling.onDemand({ min: 3, max: 7, targetQueue: 8 }),
+        candidate: PoolScaling.onDemand({ min: 0, max: 2 }),
+        warmPool: WarmPool.of(1),
+      },
+    }),
     inference: {
       scaling: PoolScaling.onDemand({ min: 3, max: 12, targetQps: 200, targetLatency: Duration.millis(250) }),
       telemetry: { traces: 0.05, capture: 0.01 },

@@ -13,6 +13,9 @@ export const DEREGISTRATION_DELAY = Duration.seconds(30);
 /** Sleep, then requests in flight (29 s is the longest that the edge allows): longer than {@link DEREGISTRATION_DELAY}. */
 export const GRACE_PERIOD = Duration.seconds(75);
 
+/** The kubelet renews a token for the Kubernetes API when 80 % of this are over. */
+const TOKEN_LIFETIME = Duration.minutes(30);
+
 /** User of the official Node image and of Triton's alike. */
 const UID = 1000;
 
@@ -95,6 +98,21 @@ export function deployment(chart: Chart, props: k8s.KubeDeploymentProps): void {
   new ApiObject(chart, 'Deployment', k8s.KubeDeployment.manifest(props)).addJsonPatch(
     JsonPatch.add('/spec/template/spec/containers/0/lifecycle', { preStop: { sleep: { seconds: PRE_STOP_SLEEP.toSeconds() } } }),
   );
+}
+
+/** What a client of the Kubernetes API looks for, at its usual place. */
+export function kubernetesApi(): k8s.Volume {
+  return {
+    name: 'kubernetes-api',
+    projected: {
+      defaultMode: 0o440,
+      sources: [
+        { serviceAccountToken: { path: 'token', expirationSeconds: TOKEN_LIFETIME.toSeconds() } },
+        { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+        { downwardApi: { items: [{ path: 'namespace', fieldRef: { fieldPath: 'metadata.namespace' } }] } },
+      ],
+    },
+  };
 }
 
 export const httpGet = (path: string, port: number): k8s.HttpGetAction => ({ path, port: k8s.IntOrString.fromNumber(port) });

@@ -39,6 +39,9 @@ export interface RuntimeDeclaration {
   readonly onDemand: boolean;
 }
 
+/** What a runtime says of itself in `brain.json`. */
+export type RuntimeSection = Pick<BrainConfiguration, 'runtime' | 'triton'>;
+
 /** `brain.json`: what the brain declares. Declarations only: no token, no physical name, no secret. */
 export interface BrainConfiguration {
   readonly schemaVersion: typeof BRAIN_CONFIGURATION_VERSION;

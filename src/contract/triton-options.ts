@@ -102,6 +102,17 @@ export interface TritonWarmUp {
   readonly variableSize: number;
 }
 
+/** Name of a backend's parameter. */
+export const TRITON_PARAMETER_PATTERN = '^[A-Za-z_][A-Za-z0-9_.-]{0,127}$';
+
+/** A file of a version, relative to the version's folder. */
+export const TRITON_ENVIRONMENT_PATTERN = '^(?!.*(^|/)\\.\\.?(/|$))[A-Za-z0-9_.-][A-Za-z0-9_./-]*$';
+
+/** Most of each list that options may hold. */
+export const TRITON_LIMITS = {
+  preferredBatchSizes: 32, instanceGroups: 16, warmUp: 16, parameters: 64, parameterLength: 1024, environmentLength: 255,
+} as const;
+
 const QUEUE = object({
   timeoutMs: integer(0, 3_600_000), timeoutAction: enumeration(TRITON_TIMEOUT_ACTIONS), allowTimeoutOverride: { type: 'boolean' }, maxSize: integer(0, 1_000_000),
 });
@@ -110,7 +121,7 @@ export const TRITON_MODEL_OPTIONS_SCHEMA: JsonSchema = object({
   platform: enumeration(MODEL_PLATFORMS),
   maxBatchSize: integer(0, 65_536),
   dynamicBatching: object({
-    preferredBatchSizes: array(integer(1, 65_536), { minItems: 1, maxItems: 32, uniqueItems: true }),
+    preferredBatchSizes: array(integer(1, 65_536), { minItems: 1, maxItems: TRITON_LIMITS.preferredBatchSizes, uniqueItems: true }),
     maxQueueDelayMs: { type: 'number', minimum: 0, maximum: 1000 },
     preserveOrdering: { type: 'boolean' },
     queue: QUEUE,
@@ -125,7 +136,7 @@ export const TRITON_MODEL_OPTIONS_SCHEMA: JsonSchema = object({
       resources: array(object({ name: string(TENSOR_NAME_PATTERN), count: integer(1, 1_000_000), global: { type: 'boolean' } }), { minItems: 1, maxItems: 16 }),
       priority: integer(1, 1000),
     }),
-  }, ['kind', 'count']), { minItems: 1, maxItems: 16 }),
+  }, ['kind', 'count']), { minItems: 1, maxItems: TRITON_LIMITS.instanceGroups }),
   optimization: object({
     graphLevel: integer(-1, 1),
     tensorRt: object({ precision: enumeration(['FP32', 'FP16']), maxWorkspaceBytes: integer(1) }, ['precision']),
@@ -134,9 +145,9 @@ export const TRITON_MODEL_OPTIONS_SCHEMA: JsonSchema = object({
   }, []),
   warmUp: array(object({
     data: enumeration(TRITON_WARM_UP_DATA), batchSize: integer(1, 65_536), count: integer(1, 1000), variableSize: integer(1, 1_000_000),
-  }), { maxItems: 16 }),
-  parameters: { ...mapOf('^[A-Za-z_][A-Za-z0-9_.-]{0,127}$', { type: 'string', maxLength: 1024 }), maxProperties: 64 },
-  environment: { type: 'string', pattern: '^(?!.*(^|/)\\.\\.?(/|$))[A-Za-z0-9_.-][A-Za-z0-9_./-]*$', maxLength: 255 },
+  }), { maxItems: TRITON_LIMITS.warmUp }),
+  parameters: { ...mapOf(TRITON_PARAMETER_PATTERN, { type: 'string', maxLength: TRITON_LIMITS.parameterLength }), maxProperties: TRITON_LIMITS.parameters },
+  environment: { type: 'string', pattern: TRITON_ENVIRONMENT_PATTERN, maxLength: TRITON_LIMITS.environmentLength },
 }, ['platform', 'maxBatchSize']);
 
 /** What Triton, or the backend of the platform, would refuse or ignore; empty where nothing is. */

@@ -3,6 +3,7 @@ import { Construct } from 'constructs';
 import { InferenceTelemetry } from './inference-telemetry';
 import { BRAIN_CONFIGURATION_VERSION, BrainConfiguration, DEFAULT_LIMITS, DEFAULT_TELEMETRY, Paths, ServiceLimits, TelemetryDeclaration } from '../contract';
 import { FeatureGroup } from '../features';
+import { IModelRuntime } from '../model-runtime';
 import { writeToAssembly } from '../private/assembly-file';
 import { fail } from '../private/fail';
 import { requireName, requireUnique } from '../private/names';
@@ -49,6 +50,9 @@ export interface BrainDeclarations {
 export interface BrainConfigurationFileProps {
   /** What the file says. */
   readonly declarations: BrainDeclarations;
+
+  /** What runs the models, and says how. @default - nothing is said of it */
+  readonly runtime?: IModelRuntime;
 }
 
 /**
@@ -61,7 +65,7 @@ export class BrainConfigurationFile extends Construct {
 
   constructor(scope: Construct, id: string, props: BrainConfigurationFileProps) {
     super(scope, id);
-    const { declarations } = props;
+    const { declarations, runtime } = props;
     const { models = [], featureGroups = [], vectorIndexes = [] } = declarations;
 
     const configuration: BrainConfiguration = {
@@ -73,6 +77,7 @@ export class BrainConfigurationFile extends Construct {
       vectorIndexes: vectorIndexes.map((index) => index._toSchema()),
       limits: this.limits(declarations.limits),
       telemetry: this.telemetry(declarations.telemetry),
+      ...runtime?._declaration() ?? {},
     };
     requireUnique(this, 'model', configuration.models.map(({ name }) => name));
     requireUnique(this, 'feature group', configuration.featureGroups.map(({ name }) => name));

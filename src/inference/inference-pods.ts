@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
-import { Duration, Size } from 'aws-cdk-lib';
+import { Size } from 'aws-cdk-lib';
 import { Chart } from 'cdk8s';
-import { containerSecurity, deployment, GRACE_PERIOD, httpGet, labels, mebibytes, podSecurity, quantities, zoneSpread } from '../cluster/pods';
+import { containerSecurity, deployment, GRACE_PERIOD, httpGet, kubernetesApi, labels, mebibytes, podSecurity, quantities, zoneSpread } from '../cluster/pods';
 import { Namespace, Paths, PodEnv, Port, ServiceAccount, TlsSecret } from '../contract';
 import { k8s } from '../private/k8s';
 import type { DecidedScaling } from '../scaling/pool-scaling';
@@ -19,9 +19,6 @@ const MEMORY = Size.gibibytes(1);
 
 /** Old generation of the heap. The rest of {@link MEMORY} is for what lies outside of it: tensors and bodies in buffers, TLS, code, stacks. */
 const HEAP = Size.mebibytes(640);
-
-/** The kubelet renews a token when 80 % of this are over. */
-const TOKEN_LIFETIME = Duration.minutes(30);
 
 export interface InferencePodsProps {
   readonly image: string;
@@ -67,21 +64,6 @@ export function inferencePods(chart: Chart, props: InferencePodsProps): void {
       },
     },
   });
-}
-
-/** What a client of the Kubernetes API looks for, at its usual place: endpoint slices say which pods of the runtime there are, and in which zone. */
-function kubernetesApi(): k8s.Volume {
-  return {
-    name: 'kubernetes-api',
-    projected: {
-      defaultMode: 0o440,
-      sources: [
-        { serviceAccountToken: { path: 'token', expirationSeconds: TOKEN_LIFETIME.toSeconds() } },
-        { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
-        { downwardApi: { items: [{ path: 'namespace', fieldRef: { fieldPath: 'metadata.namespace' } }] } },
-      ],
-    },
-  };
 }
 
 function container(image: string): k8s.Container {

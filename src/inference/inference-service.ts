@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import { Duration, Stack } from 'aws-cdk-lib';
 import { KubernetesManifest } from 'aws-cdk-lib/aws-eks-v2';
 import { IRole } from 'aws-cdk-lib/aws-iam';
-import { App, Chart, Lazy } from 'cdk8s';
+import { App, Chart } from 'cdk8s';
 import { Construct } from 'constructs';
 import { BrainConfigurationFile, BrainDeclarations, InferenceLimits } from './brain-declarations';
 import { inferenceCertificates } from './inference-certificates';
@@ -10,13 +9,13 @@ import { inferenceNetwork } from './inference-network';
 import { inferencePods, NAME } from './inference-pods';
 import { InferenceTelemetry } from './inference-telemetry';
 import { ContainerImage, IBrainCluster } from '../cluster';
+import { PodConfiguration } from '../cluster/pod-configuration';
 import { DEREGISTRATION_DELAY, disruptionBudget, restrictedNamespace } from '../cluster/pods';
-import { Binding, Namespace, NAME_PATTERN, Paths, Port, ServiceAccount } from '../contract';
+import { Binding, Namespace, NAME_PATTERN, Port, ServiceAccount } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { IModelRuntime } from '../model-runtime';
 import { ITelemetrySink } from '../observability';
 import { fail } from '../private/fail';
-import { k8s } from '../private/k8s';
 import { IScaler, PoolScaling } from '../scaling';
 import { SERVICE_DEMAND } from '../scaling/demand';
 import { ICertificateAuthority, JwtAuthorization } from '../security';
@@ -115,23 +114,23 @@ export class InferenceService extends Construct implements IWorkload {
   /** The service's manifests. What binds to the service depends on them. */
   readonly manifest: KubernetesManifest;
 
-  private readonly bindings = new Map<string, string>();
+  private readonly configuration: PodConfiguration;
 
   constructor(scope: Construct, id: string, props: InferenceServiceProps) {
     super(scope, id);
     const { cluster, environment, declarations, runtime, sink, certificates, scaler, grpcNamespaces = [] } = props;
     this.role = props.role;
-    this.addBinding(Binding.REGION, Stack.of(this).region);
     this.requireNamespaces(grpcNamespaces);
 
-    const configuration = new BrainConfigurationFile(this, 'Configuration', { declarations });
+    this.configuration = new PodConfiguration(this, new BrainConfigurationFile(this, 'Configuration', { declarations, runtime }).content);
+    this.addBinding(Binding.REGION, Stack.of(this).region);
     const image = (props.image ?? ContainerImage.fromBundle(NAME))._bind(this, 'Image', environment);
 
     const scaling = PoolScaling._of(props.scaling, this, { environment, scaler: scaler !== undefined });
     const chart = new Chart(new App(), NAME);
     restrictedNamespace(chart, this.namespace);
-    this.configMaps(chart, configuration);
-    inferencePods(chart, { image, scaling, annotations: this.digests(configuration) });
+    this.configuration.addTo(chart, this.namespace);
+    inferencePods(chart, { image, scaling, annotations: this.configuration.digests() });
     disruptionBudget(chart, this.namespace, NAME);
     inferenceNetwork(chart, { cluster, runtime, sink, grpcNamespaces });
 
@@ -161,42 +160,11 @@ export class InferenceService extends Construct implements IWorkload {
 
   /** Puts a physical name into the `bindings` ConfigMap. */
   addBinding(name: string, value: string): void {
-    if (!(Object.values(Binding) as string[]).includes(name)) {
-      fail(this, 'UnknownBinding', `'${name}' is not a binding that the service reads: use one of ${Object.values(Binding).join(', ')}`);
-    }
-    const bound = this.bindings.get(name);
-    if (bound !== undefined && bound !== value) {
-      fail(this, 'DuplicateBinding', `binding ${name} is '${bound}' already and cannot be '${value}' too: connect the service to one resource of a kind`);
-    }
-    this.bindings.set(name, value);
-  }
-
-  private configMaps(chart: Chart, configuration: BrainConfigurationFile): void {
-    new k8s.KubeConfigMap(chart, 'Brain', {
-      metadata: { name: 'brain', namespace: this.namespace },
-      data: { [Paths.CONFIGURATION_FILE]: configuration.content },
-    });
-    new k8s.KubeConfigMap(chart, 'Bindings', {
-      metadata: { name: 'bindings', namespace: this.namespace },
-      data: Lazy.any({ produce: () => this.sortedBindings() }),
-    });
-  }
-
-  /** Pods read both at start: a change rolls them. The bindings' digest covers references, because the names are not known at synth. */
-  private digests(configuration: BrainConfigurationFile): { [name: string]: string } {
-    const digest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16);
-    return {
-      'thalos-brain/configuration-digest': digest(configuration.content),
-      'thalos-brain/bindings-digest': Lazy.any({ produce: () => digest(JSON.stringify(Stack.of(this).resolve(this.sortedBindings()))) }),
-    };
+    this.configuration.addBinding(name, value);
   }
 
   private requireNamespaces(names: readonly string[]): void {
     const bad = names.find((name) => !new RegExp(NAME_PATTERN).test(name) || name.includes('_'));
     if (bad !== undefined) fail(this, 'GrpcNamespace', `grpcNamespaces must be names of Kubernetes namespaces, got '${bad}': use lower case letters, digits and '-'`);
-  }
-
-  private sortedBindings(): { [name: string]: string } {
-    return Object.fromEntries([...this.bindings].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 }

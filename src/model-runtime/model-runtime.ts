@@ -1,7 +1,10 @@
+import { IRole } from 'aws-cdk-lib/aws-iam';
 import { Construct, IConstruct } from 'constructs';
 import { TritonProps, TritonRuntime } from './triton-runtime';
 import { IBrainCluster } from '../cluster';
+import type { RuntimeSection } from '../contract';
 import { BrainEnvironment } from '../environment';
+import type { Model } from '../registry';
 import type { IScaler } from '../scaling';
 import type { ICertificateAuthority } from '../security';
 import { IWorkload } from '../security/workload';
@@ -11,14 +14,26 @@ export interface IModelRuntime extends IConstruct {
   /** Namespace of the pods, so that callers may open a path to their gRPC port. @default - the runtime is outside of the cluster */
   readonly namespace?: string;
 
+  /** What follows the rollout document and reads artifacts, and must be connected to both. @default - the runtime gets its models in another way */
+  readonly agent?: IWorkload;
+
   /** Gives the workload the runtime's address, and the right to call it. */
   connectCaller(workload: IWorkload): void;
+
+  /** What `brain.json` says of it. @internal */
+  _declaration(): RuntimeSection;
 }
 
 /** What a runtime is bound to. */
 export interface ModelRuntimeContext {
   /** Decides capacity, retention and removal policies. */
   readonly environment: BrainEnvironment;
+  /** The brain's name. */
+  readonly name: string;
+  /** The models that the brain may serve. */
+  readonly models: Model[];
+  /** The role of the runtime's pods: it trusts EKS Pod Identity. */
+  readonly role: IRole;
   /** The cluster that it belongs to. */
   readonly cluster: IBrainCluster;
   /** Who signs what a runtime in the cluster shows to its callers. @default - nobody: they call without TLS */
@@ -45,6 +60,6 @@ class TritonChoice extends ModelRuntime {
 
   /** @internal */
   override _bind(scope: Construct, id: string, context: ModelRuntimeContext): IModelRuntime {
-    return new TritonRuntime(scope, id, { ...this.props, environment: context.environment, cluster: context.cluster });
+    return new TritonRuntime(scope, id, { ...context, ...this.props });
   }
 }

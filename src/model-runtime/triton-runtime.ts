@@ -1,275 +1,230 @@
-import { Size } from 'aws-cdk-lib';
+import { Duration, Size, Stack } from 'aws-cdk-lib';
 import { KubernetesManifest } from 'aws-cdk-lib/aws-eks-v2';
+import { IRole } from 'aws-cdk-lib/aws-iam';
 import { App, Chart } from 'cdk8s';
-import { Construct } from 'constructs';
-import { IModelRuntime } from './model-runtime';
-import { ContainerImage, GpuNodeGroups, IBrainCluster } from '../cluster';
+import { Construct, IDependable } from 'constructs';
+import { AGENT } from './agent-container';
+import { AGENT_CPU_MILLIS, AGENT_MEMORY, DecidedResources, decideResources } from './decide-resources';
+import { IModelRuntime, ModelRuntimeContext } from './model-runtime';
+import { TritonModel } from './triton-model';
+import { poolName, TritonPods } from './triton-pod';
+import { tritonPool } from './triton-pool';
+import { TritonResources } from './triton-resources';
+import { surroundings } from './triton-surroundings';
+import { ContainerImage } from '../cluster';
+import { gpuPlaces } from '../cluster/gpu-placement';
+import { imagePrePull } from '../cluster/image-pre-pull';
+import { PodConfiguration } from '../cluster/pod-configuration';
+import { requireGpuMemory, requireNodeFit } from '../cluster/require-fit';
 import {
-  containerSecurity, deployment, disruptionBudget, GRACE_PERIOD, httpGet, labels, mebibytes, namespacePeer, podSecurity, quantities,
-  restrictedNamespace, tcp, zoneSpread,
-} from '../cluster/pods';
-import { Binding, Namespace, Port, ServiceAccount } from '../contract';
-import { BrainEnvironment } from '../environment';
+  Binding, BRAIN_CONFIGURATION_VERSION, BrainConfiguration, DEFAULT_LIMITS, DEFAULT_ROLLBACK_WINDOW_SECONDS, Namespace, Port, RUNTIME_POOLS,
+  RuntimePool, RuntimeSection, ServiceAccount, TlsSecret,
+} from '../contract';
+import { requireSeconds } from '../private/declarations';
 import { advise, fail } from '../private/fail';
-import { k8s } from '../private/k8s';
+import { PoolRollout, PoolScaling, RuntimeScaling, WarmPool } from '../scaling';
+import { runtimeDemand } from '../scaling/demand';
+import type { DecidedScaling } from '../scaling/pool-scaling';
+import { CertificateUsage } from '../security';
 import { IWorkload } from '../security/workload';
 
-/** The pool that serves stable versions. */
-const POOL = 'triton-stable';
+/** Pods of the candidate pool where nothing scales it. */
+const CANDIDATES = 1;
 
-/** APIs that change or expose the server. Health, metadata and inference stay open to the inference service. */
-const MANAGEMENT_APIS = ['shared-memory', 'model-config', 'model-repository', 'statistics', 'trace', 'logging'].join(',');
-
-/** In memory, readable by the pod's user only. */
-const MANAGEMENT_KEY = '/run/thalos/management-key';
-
-/**
- * Callers ping a connection that rests, to find out that its peer is gone before a request does. gRPC's defaults count that as abuse (a ping
- * within 5 minutes without data is a strike, the third ends the connection: gRFC A8); here one every 2.5 s is fine, so that a caller's every 5 s never
- * comes too early. The server itself asks after 30 s.
- */
-const KEEP_ALIVE = [
-  '--grpc-keepalive-permit-without-calls=true',
-  '--grpc-http2-min-recv-ping-interval-without-data=2500',
-  '--grpc-http2-max-pings-without-data=0',
-  '--grpc-keepalive-time=30000',
-  '--grpc-keepalive-timeout=10000',
-];
-
-/** `/tmp` of each pod, on the node's disk. */
-const TMP = Size.gibibytes(1);
-
-/** One pool of Triton pods. */
+/** NVIDIA Triton, in two pools of pods: one for stable versions, one for what a release tries out. */
 export interface TritonProps {
   /** Triton's image. Its registry cannot be an ECR pull-through cache: beyond dev it is copied to the account's own ECR. */
   readonly image: ContainerImage;
 
-  /** Pods. @default - the environment's `replicas` */
-  readonly replicas?: number;
+  /** Image of the model agent beside it. @default ContainerImage.fromBundle('model-agent') */
+  readonly agentImage?: ContainerImage;
 
-  /** CPUs that each pod asks for, e.g. `2` or `500m`. @default '2' */
-  readonly cpu?: string;
+  /** How models are run, by their declared names. @default - each takes one request at a time, on whatever its pod has */
+  readonly modelConfigurations?: { [model: string]: TritonModel };
 
-  /** Memory of each pod, shared memory included: request and limit alike. @default Size.gibibytes(8) */
-  readonly memory?: Size;
+  /** What each pod takes of its node. @default - 2 CPUs, 8 GiB of memory and 20 GiB for models; 1 GPU with an accelerator that has any */
+  readonly resources?: TritonResources;
 
-  /** `/dev/shm` of each pod, part of `memory`: the Python backend moves tensors through it. @default Size.gibibytes(1) */
-  readonly sharedMemory?: Size;
+  /** How many pods the pools have. @default - as each says */
+  readonly scaling?: RuntimeScaling;
 
-  /** Room for models on the node's disk. @default Size.gibibytes(20) */
-  readonly modelStorage?: Size;
-
-  /** GPUs of each pod. @default - 1, and 0 with Accelerator.CPU */
-  readonly gpus?: number;
+  /** How long a version that was replaced stays loaded, so that a rollback is at once: whole seconds. @default Duration.hours(1) */
+  readonly rollbackWindow?: Duration;
 }
 
 /** Properties of {@link TritonRuntime}. */
-export interface TritonRuntimeProps extends TritonProps {
-  /** Decides capacity, retention and removal policies. */
-  readonly environment: BrainEnvironment;
-  /** The cluster that it belongs to. */
-  readonly cluster: IBrainCluster;
-}
+export interface TritonRuntimeProps extends TritonProps, ModelRuntimeContext {}
 
 /**
- * NVIDIA Triton in the brain's cluster: one pool of pods behind a headless service, reachable over gRPC from the inference service only. HTTP is
- * for the kubelet's probes, which come from the pod's own node and are subject to no policy.
+ * NVIDIA Triton in the brain's cluster: two pools of pods, each behind a headless service, reachable over gRPC from the inference service only. A version that is tried
+ * out runs in the candidate pool, and cannot take down what serves. HTTP is for the kubelet's probes, which come from the pod's own node and are subject to no policy.
  *
- * Models are loaded explicitly and never completed by guess. The management APIs ask for a key that each pod makes for itself
- * at start and that never leaves it, so no caller outside of the pod can load, unload or trace anything.
+ * In each pod the model agent makes Triton hold the released versions. Models are loaded explicitly and never completed by guess. The management APIs ask for a key
+ * that each pod makes for itself at start and that never leaves it, so no caller outside of the pod can load, unload or trace anything.
  */
-export class TritonRuntime extends Construct implements IModelRuntime {
+export class TritonRuntime extends Construct implements IModelRuntime, IWorkload {
+  readonly workloadName = 'ModelRuntime';
+
   readonly namespace?: string = Namespace.RUNTIME;
 
-  /** Kubernetes name of the headless service. */
-  readonly serviceName = POOL;
+  readonly agent?: IWorkload = this;
 
-  /** The pool's manifests. */
+  readonly role: IRole;
+
+  /** Manifests of what both pools stand in. */
   readonly manifest: KubernetesManifest;
+
+  private readonly triton: RuntimeSection['triton'];
+  private readonly configuration: PodConfiguration;
+  private readonly scaling: Readonly<Record<RuntimePool, DecidedScaling>>;
+  private readonly secure: boolean;
 
   constructor(scope: Construct, id: string, props: TritonRuntimeProps) {
     super(scope, id);
-    const { cluster, environment } = props;
-    const replicas = props.replicas ?? environment.replicas;
-    const gpus = props.gpus ?? Math.min(cluster.accelerator.gpus, 1);
-    const memory = props.memory ?? Size.gibibytes(8);
-    const sharedMemory = props.sharedMemory ?? Size.gibibytes(1);
-    const modelStorage = props.modelStorage ?? Size.gibibytes(20);
+    const { cluster, environment, certificates } = props;
+    const { accelerator } = cluster;
+    this.role = props.role;
+    this.secure = certificates !== undefined;
+    const resources = decideResources(this, accelerator, props.resources);
+    this.triton = this.decideConfigurations(props, resources);
+    this.scaling = this.decideScaling(props);
+    this.requireRoom(props, resources);
+    this.configuration = new PodConfiguration(this, this.agentConfiguration(props));
+    this.addBinding(Binding.REGION, Stack.of(this).region);
 
-    if (!Number.isInteger(replicas) || replicas < 1) fail(this, 'Replicas', `replicas must be an integer of at least 1, got ${replicas}`);
-    if (sharedMemory.toMebibytes() >= memory.toMebibytes()) {
-      fail(this, 'SharedMemory', `sharedMemory (${mebibytes(sharedMemory)}) is part of memory and must be less than it (${mebibytes(memory)})`);
-    }
-    this.checkGpus(cluster, replicas, gpus);
+    const image = props.image._bind(this, 'Image', environment);
+    const base = new Chart(new App(), 'triton');
+    surroundings(base, { cluster, secure: this.secure });
+    this.configuration.addTo(base, Namespace.RUNTIME);
+    if (resources.gpus > 0) imagePrePull(base, { name: 'triton', namespace: Namespace.RUNTIME, image, accelerator });
+    this.manifest = cluster.addManifests('triton', base);
+    const identity = cluster.addPodIdentity(this.workloadName, {
+      namespace: Namespace.RUNTIME, serviceAccount: ServiceAccount.RUNTIME, role: this.role,
+    });
 
-    const chart = new Chart(new App(), POOL);
-    restrictedNamespace(chart, Namespace.RUNTIME);
-    this.pool(chart, { ...props, image: props.image._bind(this, 'Image', environment), replicas, gpus, memory, sharedMemory, modelStorage });
-    disruptionBudget(chart, Namespace.RUNTIME, POOL);
-    this.network(chart);
-    this.discovery(chart);
-    this.manifest = cluster.addManifests(POOL, chart);
+    const pools = this.pools(props, identity, {
+      image,
+      agentImage: (props.agentImage ?? ContainerImage.fromBundle(AGENT))._bind(this, 'AgentImage', environment),
+      accelerator,
+      resources,
+      rollbackWindow: this.decideRollbackWindow(props.rollbackWindow),
+      secure: this.secure,
+      annotations: this.configuration.digests(),
+    });
+    certificates?.issue('triton-certificates', this.manifest, [{
+      namespace: Namespace.RUNTIME, secretName: TlsSecret.RUNTIME_SERVER, usage: CertificateUsage.SERVER, dnsNames: RUNTIME_POOLS.flatMap(namesOf),
+    }]);
+    this.scale(props, pools);
   }
 
-  /** Gives the workload the pool's address. The path to it, and the right to look up its pods, are open to the inference service only. */
+  /** Gives the workload the addresses of both pools. The path to them, and the right to look up their pods, are open to the inference service only. */
   connectCaller(workload: IWorkload): void {
-    workload.addBinding(Binding.TRITON_ENDPOINT, `grpc://${this.serviceName}.${Namespace.RUNTIME}.svc:${Port.TRITON_GRPC}`);
+    const address = (pool: RuntimePool) => `${this.secure ? 'grpcs' : 'grpc'}://${namesOf(pool)[0]}:${Port.TRITON_GRPC}`;
+    workload.addBinding(Binding.TRITON_ENDPOINT, address('stable'));
+    workload.addBinding(Binding.TRITON_CANDIDATE_ENDPOINT, address('candidate'));
   }
 
-  private checkGpus(cluster: IBrainCluster, replicas: number, gpus: number): void {
-    if (!Number.isInteger(gpus) || gpus < 0 || gpus > cluster.accelerator.gpus) {
-      fail(this, 'TritonGpus', `gpus must be an integer from 0 to those of one node (${cluster.accelerator.gpus} with ${cluster.accelerator.name}), got ${gpus}: `
-        + 'choose an accelerator with more, or fewer for each pod');
-    }
-    const base = cluster.gpuNodes * Math.floor(gpus > 0 ? cluster.accelerator.gpus / gpus : 0);
-    if (gpus > 0 && replicas > base) {
-      advise(this, 'gpu-capacity', `${replicas} Triton pods of ${gpus} GPU(s) need more than the ${cluster.gpuNodes} GPU node(s) of the cluster hold (${base}): `
-        + 'the others stay pending until the base is raised (cluster.gpu.base) or a burst brings nodes');
-    }
+  /** Puts a physical name into what the pods read. */
+  addBinding(name: string, value: string): void {
+    this.configuration.addBinding(name, value);
   }
 
-  private pool(chart: Chart, pool: Pool): void {
-    new k8s.KubeServiceAccount(chart, 'ServiceAccount', {
-      metadata: { name: ServiceAccount.RUNTIME, namespace: Namespace.RUNTIME },
-      automountServiceAccountToken: false,
-    });
-    // Headless: callers balance over the pods themselves, because their connections live long.
-    new k8s.KubeService(chart, 'Service', {
-      metadata: { name: POOL, namespace: Namespace.RUNTIME, labels: labels(POOL) },
-      spec: {
-        clusterIp: 'None',
-        selector: labels(POOL),
-        ports: [{ name: 'grpc', port: Port.TRITON_GRPC }],
-      },
-    });
-    const gpu = pool.gpus > 0;
-    deployment(chart, {
-      metadata: { name: POOL, namespace: Namespace.RUNTIME, labels: labels(POOL) },
-      spec: {
-        replicas: pool.replicas,
-        selector: { matchLabels: labels(POOL) },
-        // GPU nodes have no room for one more pod, so a rollout replaces in place.
-        strategy: {
-          type: 'RollingUpdate',
-          rollingUpdate: { maxSurge: k8s.IntOrString.fromNumber(gpu ? 0 : 1), maxUnavailable: k8s.IntOrString.fromNumber(gpu ? 1 : 0) },
-        },
-        template: {
-          metadata: { labels: labels(POOL) },
-          spec: {
-            serviceAccountName: ServiceAccount.RUNTIME,
-            automountServiceAccountToken: false,
-            enableServiceLinks: false,
-            securityContext: podSecurity(),
-            terminationGracePeriodSeconds: GRACE_PERIOD.toSeconds(),
-            nodeSelector: { 'kubernetes.io/arch': 'amd64' },
-            tolerations: gpu ? [{ key: GpuNodeGroups.TAINT, operator: 'Exists', effect: 'NoSchedule' }] : undefined,
-            topologySpreadConstraints: zoneSpread(POOL, pool.replicas),
-            containers: [this.container(pool)],
-            volumes: [
-              { name: 'models', emptyDir: { sizeLimit: k8s.Quantity.fromString(mebibytes(pool.modelStorage)) } },
-              { name: 'shared-memory', emptyDir: { medium: 'Memory', sizeLimit: k8s.Quantity.fromString(mebibytes(pool.sharedMemory)) } },
-              { name: 'run', emptyDir: { medium: 'Memory', sizeLimit: k8s.Quantity.fromString('1Mi') } },
-              { name: 'tmp', emptyDir: { sizeLimit: k8s.Quantity.fromString(mebibytes(TMP)) } },
-            ],
-          },
-        },
-      },
-    });
-  }
-
-  private container(pool: Pool): k8s.Container {
+  /** @internal */
+  _declaration(): RuntimeSection {
     return {
-      name: 'triton',
-      image: pool.image,
-      command: ['/bin/sh', '-ec', startScript()],
-      ports: [
-        { name: 'http', containerPort: Port.TRITON_HTTP },
-        { name: 'grpc', containerPort: Port.TRITON_GRPC },
-        { name: 'metrics', containerPort: Port.TRITON_METRICS },
-      ],
-      securityContext: containerSecurity(),
-      startupProbe: { httpGet: httpGet('/v2/health/live', Port.TRITON_HTTP), periodSeconds: 5, failureThreshold: 60 },
-      livenessProbe: { httpGet: httpGet('/v2/health/live', Port.TRITON_HTTP), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
-      readinessProbe: { httpGet: httpGet('/v2/health/ready', Port.TRITON_HTTP), periodSeconds: 5, timeoutSeconds: 5 },
-      resources: {
-        requests: quantities({
-          'cpu': pool.cpu ?? '2',
-          'memory': mebibytes(pool.memory),
-          'ephemeral-storage': mebibytes(Size.mebibytes(pool.modelStorage.toMebibytes() + TMP.toMebibytes())),
-          ...(pool.gpus > 0 ? { [GpuNodeGroups.TAINT]: `${pool.gpus}` } : {}),
-        }),
-        limits: quantities({
-          memory: mebibytes(pool.memory),
-          ...(pool.gpus > 0 ? { [GpuNodeGroups.TAINT]: `${pool.gpus}` } : {}),
-        }),
-      },
-      volumeMounts: [
-        { name: 'models', mountPath: '/models' },
-        { name: 'shared-memory', mountPath: '/dev/shm' },
-        { name: 'run', mountPath: '/run/thalos' },
-        { name: 'tmp', mountPath: '/tmp' },
-      ],
+      ...this.scaling.stable.least === 0 ? { runtime: { onDemand: true } } : {},
+      ...Object.keys(this.triton ?? {}).length === 0 ? {} : { triton: this.triton },
     };
   }
 
-  private network(chart: Chart): void {
-    new k8s.KubeNetworkPolicy(chart, 'FromInference', {
-      metadata: { name: 'from-inference', namespace: Namespace.RUNTIME },
-      spec: {
-        podSelector: { matchLabels: labels(POOL) },
-        policyTypes: ['Ingress'],
-        ingress: [{ from: [namespacePeer(Namespace.INFERENCE)], ports: tcp(Port.TRITON_GRPC) }],
-      },
+  private pools(props: TritonRuntimeProps, identity: IDependable, pods: TritonPods): KubernetesManifest[] {
+    const { cluster, scaling: { rollout, warmPool = WarmPool.none() } = {} } = props;
+    const { gpus } = pods.resources;
+    const { stable, candidate } = this.scaling;
+    return RUNTIME_POOLS.map((pool) => {
+      const scaling = this.scaling[pool];
+      const others = pool === 'stable' ? candidate.least : stable.least;
+      const strategy = PoolRollout._of(rollout, this, { cluster, gpus, pods: scaling.least, others });
+      const placeholders = pool === 'stable' ? warmPool._placeholders(this, { cluster, gpus, pods: stable.least + candidate.least }) : 0;
+      const manifest = cluster.addManifests(poolName(pool), tritonPool({ ...pods, pool, scaling, strategy, placeholders }));
+      // credentials come to a pod at its admission, or never
+      manifest.node.addDependency(this.manifest, identity);
+      return manifest;
     });
   }
 
-  /** Callers balance over the pods by what the endpoint slices say of them, zone and readiness included: that and nothing else may be read. */
-  private discovery(chart: Chart): void {
-    const metadata = { name: 'runtime-discovery', namespace: Namespace.RUNTIME };
-    new k8s.KubeRole(chart, 'Discovery', {
-      metadata, rules: [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list', 'watch'] }],
+  private scale({ scaler }: TritonRuntimeProps, after: KubernetesManifest[]): void {
+    const scaled = RUNTIME_POOLS.filter((pool) => this.scaling[pool].replicas === undefined);
+    if (scaled.length === 0) return;
+    scaler!._scale('triton-scaling', after, scaled.map((pool) => ({
+      name: poolName(pool), namespace: Namespace.RUNTIME, scaling: this.scaling[pool], demand: runtimeDemand(pool),
+    })));
+  }
+
+  private decideScaling({ scaling = {}, environment, scaler }: TritonRuntimeProps): Record<RuntimePool, DecidedScaling> {
+    const context = { environment, scaler: scaler !== undefined, fromZero: true };
+    const candidate = scaling.candidate ?? (context.scaler ? PoolScaling.onDemand({ min: 0 }) : PoolScaling.fixed(CANDIDATES));
+    return { stable: PoolScaling._of(scaling.stable, this, context), candidate: PoolScaling._of(candidate, this, context) };
+  }
+
+  private decideConfigurations({ models, modelConfigurations = {} }: TritonRuntimeProps, { gpus }: DecidedResources): RuntimeSection['triton'] {
+    for (const [name, configuration] of Object.entries(modelConfigurations)) {
+      if (!models.some((model) => model.name === name)) {
+        fail(this, 'UnknownModel', `modelConfigurations names '${name}', which is no declared model: use one of ${models.map((model) => model.name).join(', ') || 'those that the brain declares (none)'}`);
+      }
+      if (configuration._highestGpu >= gpus) {
+        fail(this, 'InstanceGpu', `model '${name}' names GPU ${configuration._highestGpu}, and each pod has ${gpus}, counted from 0: name another, or raise resources.gpus`);
+      }
+    }
+    const sorted = Object.entries(modelConfigurations).sort(([a], [b]) => (a < b ? -1 : 1));
+    return Object.fromEntries(sorted.map(([name, configuration]) => [name, configuration._toOptions()]));
+  }
+
+  private decideRollbackWindow(window: Duration = Duration.seconds(DEFAULT_ROLLBACK_WINDOW_SECONDS)): Duration {
+    requireSeconds('rollbackWindow', window);
+    return window;
+  }
+
+  /** Whether what is declared has room on the GPUs, on the nodes, and in the cluster. */
+  private requireRoom({ cluster, models }: TritonRuntimeProps, { gpus, gpuReserve, cpuMillis, memory }: DecidedResources): void {
+    if (gpus === 0) return;
+    const { accelerator, gpuNodes } = cluster;
+    requireGpuMemory(this, accelerator, models, gpuReserve);
+    requireNodeFit(this, accelerator, {
+      gpus, cpuMillis: cpuMillis + AGENT_CPU_MILLIS, memory: Size.mebibytes(memory.toMebibytes() + AGENT_MEMORY.toMebibytes()),
     });
-    new k8s.KubeRoleBinding(chart, 'DiscoveryByInference', {
-      metadata,
-      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: metadata.name },
-      subjects: [{ kind: 'ServiceAccount', name: ServiceAccount.INFERENCE, namespace: Namespace.INFERENCE }],
-    });
+    const places = gpuPlaces(cluster, gpus);
+    const { stable, candidate } = this.scaling;
+    const least = stable.least + candidate.least;
+    if (least > places.base) {
+      advise(this, 'gpu-capacity', `${least} Triton pods of ${gpus} GPU(s) (${stable.least} stable, ${candidate.least} candidate) need more than the ${gpuNodes} GPU node(s) of the cluster hold `
+        + `(${places.base}): the others wait until the base is raised (cluster.gpu.base) or a burst brings nodes`);
+    }
+    const most = stable.most + candidate.most;
+    const room = places.base + places.burst;
+    if (most > least && most > room) {
+      advise(this, 'gpu-burst', `${most} Triton pods of ${gpus} GPU(s) at most (${stable.most} stable, ${candidate.most} candidate) need more than base and burst nodes hold (${room}): `
+        + 'raise cluster.gpu.burst, or lower max');
+    }
+  }
+
+  /** Of the brain's declarations those that concern the pods: no other change takes models from GPUs and loads them again. */
+  private agentConfiguration({ name, environment, models }: TritonRuntimeProps): string {
+    const configuration: BrainConfiguration = {
+      schemaVersion: BRAIN_CONFIGURATION_VERSION,
+      name,
+      environment: environment.name,
+      models: models.map((model) => model._toDeclaration()),
+      featureGroups: [],
+      vectorIndexes: [],
+      limits: DEFAULT_LIMITS,
+      triton: this.triton,
+    };
+    return `${JSON.stringify(configuration, undefined, 2)}\n`;
   }
 }
 
-/** {@link TritonProps} with what is decided. */
-interface Pool extends Omit<TritonProps, 'image'> {
-  readonly image: string;
-  readonly replicas: number;
-  readonly gpus: number;
-  readonly memory: Size;
-  readonly sharedMemory: Size;
-  readonly modelStorage: Size;
-}
-
-/** No `$(…)`: Kubernetes would read it as a reference to an environment variable. */
-function startScript(): string {
-  const triton = [
-    'exec tritonserver',
-    '--model-repository=/models',
-    '--model-control-mode=explicit',
-    '--disable-auto-complete-config',
-    '--strict-readiness=true',
-    '--exit-on-error=true',
-    `--exit-timeout-secs=${GRACE_PERIOD.toSeconds() - 30}`,
-    `--http-port=${Port.TRITON_HTTP}`,
-    `--grpc-port=${Port.TRITON_GRPC}`,
-    ...KEEP_ALIVE,
-    '--allow-metrics=true',
-    `--metrics-port=${Port.TRITON_METRICS}`,
-    `--http-restricted-api=${MANAGEMENT_APIS}:thalos-management="$KEY"`,
-    `--grpc-restricted-protocol=${MANAGEMENT_APIS}:thalos-management="$KEY"`,
-  ].join(' ');
-  return [
-    'umask 077',
-    `{ od -An -vtx1 -N32 /dev/urandom | tr -d ' \\n'; echo; } > ${MANAGEMENT_KEY}`,
-    `read -r KEY < ${MANAGEMENT_KEY}`,
-    'test "${#KEY}" -eq 64',
-    triton,
-  ].join('\n');
+/** Names of a pool's service, as callers write them. */
+function namesOf(pool: RuntimePool): string[] {
+  return ['svc', 'svc.cluster.local'].map((domain) => `${poolName(pool)}.${Namespace.RUNTIME}.${domain}`);
 }

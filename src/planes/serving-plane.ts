@@ -86,7 +86,9 @@ export class ServingPlane extends Construct {
     this.cluster = this.resolveCluster(props);
     this.certificates = (services.certificates ?? CertificateAuthority.inCluster())._bind(this, 'Certificates', { cluster: this.cluster, name });
     this.scaler = services.scaler?._bind(this, 'Scaler', { environment, cluster: this.cluster, name });
-    this.runtime = props.runtime?._bind(this, 'Runtime', { environment, cluster: this.cluster, certificates: this.certificates, scaler: this.scaler });
+    this.runtime = props.runtime?._bind(this, 'Runtime', {
+      environment, name, models, role: roles.runtime, cluster: this.cluster, certificates: this.certificates, scaler: this.scaler,
+    });
     const sink = options.telemetry?.sink ?? TelemetrySink.cloudWatch();
     this.telemetry = sink._bind(this, 'Telemetry', { environment, cluster: this.cluster, logsKey: keys.logs });
     this.inference = new InferenceService(this, 'Inference', {
@@ -106,15 +108,18 @@ export class ServingPlane extends Construct {
     });
     if (options.tokens) this.inference.acceptTokens(options.tokens);
 
-    data.artifacts.connectReader(this.inference);
+    for (const workload of [this.inference, ...this.runtime?.agent ? [this.runtime.agent] : []]) {
+      data.artifacts.connectReader(workload);
+      data.rollout.connectReader(workload);
+    }
     if ((options.telemetry?.statistics ?? DEFAULT_TELEMETRY.statistics) > 0) data.artifacts.connectStatisticsWriter(this.inference);
-    data.rollout.connectReader(this.inference);
     data.features?.connectReader(this.inference);
     data.vectors?.connectSearcher(this.inference);
     data.capture?.connectWriter(this.inference);
 
     this.edge = props.edge?._bind(this, { environment, network, cluster: this.cluster, service: this.inference, logsKey: keys.logs });
   }
+
   private resolveCluster({ environment, foundation, name, cluster: options = {} }: ServingPlaneProps): IBrainCluster {
     const { network, keys, serviceLinkedRoles } = foundation;
     if (!options.existing) {

@@ -35,3 +35,9 @@ export function requireSeconds(what: string, duration: Duration): number {
   }
   return seconds;
 }
+
+/** An integer within bounds. */
+export function requireInteger(scope: IConstruct | undefined, code: string, what: string, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) fail(scope, code, `${what} must be an integer from ${least} to ${most}, got ${value}`);
+  return value;
+}

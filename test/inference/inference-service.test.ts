@@ -8,8 +8,9 @@ import { ContainerImage } from '../../src/cluster';
 import { Binding, DEFAULT_LIMITS, Paths, PodEnv, Port, ServiceAccount } from '../../src/contract';
 import { BrainEnvironment } from '../../src/environment';
 import { BrainConfigurationFile, InferenceService, InferenceServiceProps } from '../../src/inference';
-import { TritonRuntime } from '../../src/model-runtime';
+import { TritonModel, TritonRuntime } from '../../src/model-runtime';
 import { CloudWatchAgent } from '../../src/observability';
+import { Model } from '../../src/registry';
 import { clusterFixture, DIGEST, manifestObjects, ofKind, oneOfKind, podSecurityErrors } from '../cluster/fixture';
 
 const image = ContainerImage.fromRegistry('registry.example/inference-service', DIGEST);
@@ -186,14 +187,20 @@ describe('InferenceService', () => {
 
   test('with a runtime there is a path to it, and its address is bound', () => {
     const { stack, cluster, environment, role } = clusterFixture();
-    const runtime = new TritonRuntime(stack, 'Runtime', { cluster, environment, image });
-    new InferenceService(stack, 'Inference', { cluster, environment, role, image, runtime, declarations: { name: 'brain', environment: 'dev' } });
+    const model = Model.declare('eta', { owner: 'tests' });
+    const runtime = new TritonRuntime(stack, 'Runtime', {
+      cluster, environment, role, image, agentImage: image, name: 'brain', models: [model], modelConfigurations: { eta: TritonModel.python() },
+    });
+    new InferenceService(stack, 'Inference', { cluster, environment, role, image, runtime, declarations: { name: 'brain', environment: 'dev', models: [model] } });
     const objects = manifestObjects(stack, 'inference-service');
     expect(oneOfKind(objects, 'NetworkPolicy', 'inference-service').spec.egress).toContainEqual({
       to: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'thalos-runtime' } } }],
       ports: [{ port: Port.TRITON_GRPC, protocol: 'TCP' }],
     });
-    expect(oneOfKind(objects, 'ConfigMap', 'bindings').data.TRITON_ENDPOINT).toBe('grpc://triton-stable.thalos-runtime.svc:8001');
+    expect(oneOfKind(objects, 'ConfigMap', 'bindings').data).toMatchObject({
+      TRITON_ENDPOINT: 'grpc://triton-stable.thalos-runtime.svc:8001', TRITON_CANDIDATE_ENDPOINT: 'grpc://triton-candidate.thalos-runtime.svc:8001',
+    });
+    expect(JSON.parse(oneOfKind(objects, 'ConfigMap', 'brain').data['brain.json']).triton).toEqual({ eta: { platform: 'python', maxBatchSize: 0 } });
   });
 
   test('a service account gets its role before the first pod, or that pod would never have credentials', () => {

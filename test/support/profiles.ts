@@ -42,7 +42,7 @@ export function createProfile(profile: Profile, outdir: string, context: Context
     vectorIndexes: [VectorIndex.define('offers', { dimension: 2, similarity: Similarity.L2, fields: [VectorField.float('margin')] })],
     cluster: { accelerator: Accelerator.L4 },
     runtime: ModelRuntime.triton({
-      image: ContainerImage.fromEcr(repository, `sha256:${'0'.repeat(64)}`), memory: Size.gibibytes(16), modelStorage: Size.gibibytes(40),
+      image: ContainerImage.fromEcr(repository, `sha256:${'0'.repeat(64)}`), resources: { memory: Size.gibibytes(16), modelStorage: Size.gibibytes(40) },
     }),
     inference: { telemetry: { traces: 0.05, capture: 1, statistics: 1 }, grpcNamespaces: ['storefront'] },
     edge: EdgeStrategy.apiGateway({

@@ -59,19 +59,21 @@ export const POD_TRAPS: Traps = {
       for (const volume of pod.volumes ?? []) {
         const tokens = (volume.projected?.sources ?? []).filter((source: Json) => source.serviceAccountToken);
         if (tokens.some((source: Json) => !(source.serviceAccountToken.expirationSeconds <= 3600))) return 'has a token that lives for more than an hour';
-        const mounts = pod.containers.flatMap((container: Json) => container.volumeMounts ?? []).filter((mount: Json) => mount.name === volume.name);
+        const mounts = [...pod.containers, ...pod.initContainers ?? []].flatMap((container: Json) => container.volumeMounts ?? [])
+          .filter((mount: Json) => mount.name === volume.name);
         if (tokens.length > 0 && mounts.some((mount: Json) => mount.readOnly !== true)) return 'may write where its token is';
       }
       return undefined;
     }),
     mistake: manifest({ kind: 'Deployment', metadata: { name: 'd' }, spec: { template: { spec: { containers: [] } } } }),
   },
-  'A3 roles of ours read endpoint slices of one namespace, and none is of the whole cluster': {
+  'A3 roles of ours are of one namespace, read, and write nothing but objects that they name': {
     rule: (templates) => [
       ...objects(templates, ['ClusterRole', 'ClusterRoleBinding'], () => 'reaches the whole cluster'),
       ...objects(templates, ['Role'], ({ rules }) => {
         const wide = (rules ?? []).some((rule: Json) => [...rule.apiGroups ?? [], ...rule.resources ?? [], ...rule.verbs ?? []].includes('*'));
-        const writes = (rules ?? []).some((rule: Json) => (rule.verbs ?? []).some((verb: string) => !['get', 'list', 'watch'].includes(verb)));
+        const writes = (rules ?? []).some((rule: Json) => (rule.verbs ?? []).some((verb: string) => (
+          !['get', 'list', 'watch'].includes(verb) && !(['update', 'patch'].includes(verb) && rule.resourceNames?.length > 0 && rule.resources.join() === 'leases'))));
         return wide ? 'has a wildcard' : writes && 'writes';
       }),
     ],
@@ -97,8 +99,9 @@ export const POD_TRAPS: Traps = {
   },
   'A7 memory that a container asks for is what it gets: beyond, it is killed where its node is full': {
     rule: (templates) => objects(templates, WORKLOADS, ({ spec }) => {
-      const containers: Json[] = spec?.template?.spec?.containers ?? [];
-      const other = containers.find(({ resources }) => !resources?.limits?.memory || resources.limits.memory !== resources.requests?.memory);
+      const { containers = [], initContainers = [] }: Json = spec?.template?.spec ?? {};
+      const other = [...containers, ...initContainers]
+        .find(({ resources }) => !resources?.limits?.memory || resources.limits.memory !== resources.requests?.memory);
       return other && `asks for ${other.resources?.requests?.memory} and may take ${other.resources?.limits?.memory}`;
     }),
     mistake: manifest({ kind: 'Deployment', metadata: { name: 'd' }, spec: { template: { spec: { containers: [{ resources: { requests: { memory: '1Gi' } } }] } } } }),
