@@ -13,6 +13,7 @@ export const Binding = {
   TRITON_ENDPOINT: 'TRITON_ENDPOINT',
   /** That of the candidate pool, in the same form; absent: there is none. */
   TRITON_CANDIDATE_ENDPOINT: 'TRITON_CANDIDATE_ENDPOINT',
+  /** Name of a SageMaker multi-model endpoint, which holds each version as `<model>/<version>/` and {@link Paths.MODEL_ARCHIVE_FILE}. */
   SAGEMAKER_ENDPOINT: 'SAGEMAKER_ENDPOINT',
   /** Whose tokens the service verifies: issuer, audience, the scopes of which a token must hold all (space separated), and where its keys are. */
   JWT_ISSUER: 'JWT_ISSUER',
@@ -35,6 +36,8 @@ export const Paths = {
   ASSEMBLY: 'thalos-brain',
   CONFIGURATION_FILE: 'brain.json',
   MODEL_MANIFEST_FILE: 'brain-model.json',
+  /** One version as a SageMaker multi-model endpoint loads it: `models/<name>/<version>/model.tar.gz`. */
+  MODEL_ARCHIVE_FILE: 'model.tar.gz',
   /** In the inference service's container. */
   CONFIGURATION: '/etc/thalos/brain/brain.json',
   BINDINGS: '/etc/thalos/bindings',

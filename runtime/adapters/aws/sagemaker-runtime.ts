@@ -1,6 +1,7 @@
 /** A SageMaker endpoint whose container speaks the Open Inference Protocol in JSON, as Triton's and KServe's do. */
 import { InvokeEndpointCommand, ModelNotReadyException, type SageMakerRuntimeClient } from '@aws-sdk/client-sagemaker-runtime';
 import { unavailable } from './failures';
+import { Paths } from '../../../src/contract';
 import { BrainError } from '../../core/errors';
 import { readOutputs, writeJsonInputs } from '../../core/oip-client';
 import type { CallContext, ModelRef, ModelRuntime } from '../../core/ports';
@@ -15,7 +16,7 @@ const TURNED_AWAY: ReadonlySet<string> = new Set(['ThrottlingException', 'Servic
 export interface SageMakerRuntimeOptions {
   readonly client: SageMakerRuntimeClient;
   readonly endpoint: string;
-  /** Name of the inference component that holds a version. @default - the endpoint has one model and no components */
+  /** Name of the inference component that holds a version. @default - the endpoint is a multi-model one, which is asked for the version's archive */
   readonly component?: (model: ModelRef) => string;
 }
 
@@ -39,11 +40,13 @@ export class SageMakerRuntime implements ModelRuntime {
 
   async infer(model: ModelRef, inputs: readonly Tensor[], context?: CallContext): Promise<Tensor[]> {
     const { client, endpoint, component } = this.options;
+    // A version is always named: an endpoint of one model refuses the name, where it would else answer for whatever version was asked.
     const body = writeJsonInputs(inputs);
     try {
       const answer = await client.send(new InvokeEndpointCommand({
         EndpointName: endpoint,
         InferenceComponentName: component?.(model),
+        TargetModel: component ? undefined : archiveOf(model),
         ContentType: 'application/json',
         Accept: 'application/json',
         Body: Buffer.from(body),
@@ -71,6 +74,10 @@ export class SageMakerRuntime implements ModelRuntime {
     }
     return unavailable(UNAVAILABLE, 'the model endpoint', error, signal);
   }
+}
+
+function archiveOf({ name, version }: ModelRef): string {
+  return `${name}/${version}/${Paths.MODEL_ARCHIVE_FILE}`;
 }
 
 function probeOf({ manifest }: ModelRef): Tensor[] {

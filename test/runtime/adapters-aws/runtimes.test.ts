@@ -36,6 +36,23 @@ describe('SageMaker', () => {
     await runtime.close();
   });
 
+  test('names the archive of exactly the version that was asked for, where there are no components', async () => {
+    answer = double;
+    const runtime = new SageMakerRuntime({ client: new SageMakerRuntimeClient(toPeer(peer)), endpoint: 'brain-eta' });
+    await runtime.infer({ ...model, version: '1' }, inputs);
+    await runtime.infer({ ...model, version: '11' }, inputs);
+    expect(peer.requests.map(({ headers }) => headers['x-amzn-sagemaker-target-model'])).toEqual(['eta/1/model.tar.gz', 'eta/11/model.tar.gz']);
+    expect(peer.requests[0].headers).not.toHaveProperty('x-amzn-sagemaker-inference-component');
+    await runtime.close();
+  });
+
+  test('has no version ready where the endpoint takes no version\'s name', async () => {
+    answer = ({ headers }) => (headers['x-amzn-sagemaker-target-model'] ? failure(400, 'ValidationError') : double(peer.requests[0]));
+    const runtime = new SageMakerRuntime({ client: new SageMakerRuntimeClient(toPeer(peer)), endpoint: 'single-model' });
+    expect(await runtime.ready(model)).toBe(false);
+    await runtime.close();
+  });
+
   test('asks a version whether it is ready with a warm-up request, or with zeros', async () => {
     answer = double;
     const runtime = open();
