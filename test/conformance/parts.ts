@@ -88,7 +88,7 @@ export const PARTS: { readonly [name: string]: Part } = {
     proves: 'downloads, loads, rollbacks, faults and restarts by the model agent, on the real Triton and a real S3 server (versitygw)',
     needs: { tools: [NODE, PYTHON, GO, UNSHARE], memoryGiB: 3, diskGiB: 5 },
     programs: ['versitygw'],
-    tests: ['model-agent/releases.test.ts', 'model-agent/faults.test.ts'],
+    tests: ['model-agent/releases.test.ts', 'model-agent/faults.test.ts', 'model-agent/restarts.test.ts'],
   },
   'image': {
     proves: 'the image of the inference service: built with buildah, run as its pod on a read-only root, inferring with real Triton and DynamoDB, drained',
