@@ -42,6 +42,11 @@ export abstract class ContainerImage {
     return new RegistryImage(uri, requireDigest(digest));
   }
 
+  /** The ECR repository that it is pulled from; undefined where it is in none that is known. @internal */
+  get _repository(): IRepository | undefined {
+    return undefined;
+  }
+
   /** Gives the image's URI, and defines in `scope` what it takes to have it. @internal */
   abstract _bind(scope: Construct, id: string, environment: BrainEnvironment): string;
 }
@@ -64,6 +69,11 @@ class BundleImage extends ContainerImage {
 class EcrImage extends ContainerImage {
   constructor(private readonly repository: IRepository, private readonly digest: string) {
     super();
+  }
+
+  /** @internal */
+  override get _repository(): IRepository {
+    return this.repository;
   }
 
   /** @internal */

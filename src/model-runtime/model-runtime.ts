@@ -1,5 +1,7 @@
 import { IRole } from 'aws-cdk-lib/aws-iam';
 import { Construct, IConstruct } from 'constructs';
+import { ExistingSageMakerEndpoint } from './sagemaker-endpoint';
+import { SageMakerProps, SageMakerRuntime } from './sagemaker-runtime';
 import { TritonProps, TritonRuntime } from './triton-runtime';
 import { IBrainCluster } from '../cluster';
 import type { RuntimeSection } from '../contract';
@@ -49,6 +51,19 @@ export abstract class ModelRuntime {
     return new TritonChoice(props);
   }
 
+  /** A SageMaker endpoint that is made for the brain. */
+  static sageMaker(props: SageMakerProps): ModelRuntime {
+    return new SageMakerChoice(props);
+  }
+
+  /**
+   * A SageMaker multi-model endpoint of yours, in the account and region of the brain: it holds each version as `<model>/<version>/model.tar.gz`.
+   * One that holds a single model refuses every request.
+   */
+  static sageMakerEndpoint(endpointName: string): ModelRuntime {
+    return new ExistingSageMakerChoice(endpointName);
+  }
+
   /** Defines the runtime's resources in `scope`. @internal */
   abstract _bind(scope: Construct, id: string, context: ModelRuntimeContext): IModelRuntime;
 }
@@ -61,5 +76,27 @@ class TritonChoice extends ModelRuntime {
   /** @internal */
   override _bind(scope: Construct, id: string, context: ModelRuntimeContext): IModelRuntime {
     return new TritonRuntime(scope, id, { ...context, ...this.props });
+  }
+}
+
+class SageMakerChoice extends ModelRuntime {
+  constructor(private readonly props: SageMakerProps) {
+    super();
+  }
+
+  /** @internal */
+  override _bind(scope: Construct, id: string, { environment, cluster }: ModelRuntimeContext): IModelRuntime {
+    return new SageMakerRuntime(scope, id, { ...this.props, environment, cluster });
+  }
+}
+
+class ExistingSageMakerChoice extends ModelRuntime {
+  constructor(private readonly endpointName: string) {
+    super();
+  }
+
+  /** @internal */
+  override _bind(scope: Construct, id: string): IModelRuntime {
+    return new ExistingSageMakerEndpoint(scope, id, this.endpointName);
   }
 }
