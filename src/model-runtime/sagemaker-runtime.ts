@@ -252,7 +252,12 @@ export class SageMakerRuntime extends Construct implements IModelRuntime {
     const group = new SecurityGroup(this, 'RuntimeApiSecurityGroup', { vpc, description, allowAllOutbound: false });
     group.addIngressRule(Peer.ipv4(vpc.vpcCidrBlock), Port.tcp(443), 'HTTPS from the VPC');
     new InterfaceVpcEndpoint(this, 'RuntimeApi', {
-      vpc, service: InterfaceVpcEndpointAwsService.SAGEMAKER_RUNTIME, subnets: { subnets }, securityGroups: [group], open: false, privateDnsEnabled: true,
+      vpc,
+      service: InterfaceVpcEndpointAwsService.SAGEMAKER_RUNTIME,
+      subnets: { subnets },
+      securityGroups: [group],
+      open: false,
+      privateDnsEnabled: true,
     });
   }
 }
