@@ -9,7 +9,7 @@ import { Role } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import {
   Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, GpuBase, GpuBurst, Keda, KedaImages,
-  Model, ModelRuntime, PiiClass, PoolScaling, Similarity, TritonModel, VectorField, VectorIndex, WarmPool,
+  Model, ModelRuntime, PiiClass, PoolScaling, Similarity, TritonModel, VectorField, VectorIndex,
 } from 'thalos-brain';
 
 const DEPLOYMENT = {
@@ -108,7 +108,6 @@ export function createApp(props: AppProps = {}): App {
       scaling: {
         stable: PoolScaling.onDemand({ min: 3, max: 7, targetQueue: 8 }),
         candidate: PoolScaling.onDemand({ min: 0, max: 2 }),
-        warmPool: WarmPool.of(1),
       },
     }),
     inference: {
