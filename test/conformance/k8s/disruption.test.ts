@@ -3,7 +3,7 @@ import { type Following, NODES, PODS } from './api';
 import { SynthesizedBrain, type Zone, ZONES } from './assembly';
 import { isComplete, isOfNode, podsOf, serves, settled, startBrain, zonesOf } from './brain-cluster';
 import type { ControlPlane } from './control-plane';
-import { ZONE_LABEL } from './nodes';
+import { burstNodes, nodesOf, ZONE_LABEL } from './nodes';
 import { removeFolders } from '../../support/examples';
 import type { Json } from '../../support/templates';
 
@@ -70,8 +70,9 @@ test('drains of all nodes at once take one pod of a deployment at a time', async
   for (const { metadata, replicas } of deployments) expect([metadata.name, least.of(metadata.name)]).toEqual([metadata.name, replicas - 1]);
 });
 
-test('a rollout completes on the nodes that are there, and takes away no more than its strategy says', async () => {
+test('a rollout takes away no more than its strategy says, and completes: in place on the nodes that are there, with a surge on those of a burst', async () => {
   const deployments = budgeted();
+  for (const node of burstNodes(nodesOf(brain))) await plane.api.create(node);
   const least = await Least.watch(deployments);
   for (const deployment of deployments) await plane.api.patch(deployment, { spec: { template: { metadata: { annotations: { 'tests/rollout': '1' } } } } });
   await plane.api.until('every rollout', DEPLOYMENTS, (all) => all.every(isComplete));

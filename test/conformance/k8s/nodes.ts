@@ -1,7 +1,7 @@
 /** Simulated nodes over three zones: what EKS would put into a cluster that was synthesized. */
 import { type SynthesizedBrain, type Zone, ZONES } from './assembly';
 import { ControlPlane } from './control-plane';
-import { Accelerator } from '../../../src/cluster';
+import { Accelerator, GpuNodeGroups } from '../../../src/cluster';
 import type { Json } from '../../support/templates';
 
 export const ZONE_LABEL = 'topology.kubernetes.io/zone';
@@ -58,6 +58,18 @@ function gpuNodes({ templates }: SynthesizedBrain): Json[] {
       gpus: instance.gpus,
     }));
   });
+}
+
+/** What a burst brings: in each zone one more node like those of the base. */
+export function burstNodes(nodes: readonly Json[]): Json[] {
+  return ZONES.flatMap((zone) => nodes.filter(({ metadata }) => metadata.labels[ZONE_LABEL] === zone && metadata.labels[GpuNodeGroups.CAPACITY_LABEL] === 'base').slice(0, 1))
+    .map(({ apiVersion, kind, metadata: { name, labels }, spec: { providerID, taints }, status: { capacity, allocatable: given } }) => ({
+      apiVersion,
+      kind,
+      metadata: { name: `burst-${name}`, labels: { ...labels, 'kubernetes.io/hostname': `burst-${name}`, [GpuNodeGroups.CAPACITY_LABEL]: 'burst' } },
+      spec: { providerID: `${providerID}-burst`, taints },
+      status: { capacity, allocatable: given },
+    }));
 }
 
 /** What the kubelet leaves to pods: as the EKS-optimized images reserve it (amazon-eks-ami, `kubeReserved`), of memory that the machine shows as 5 % less than its name says. */
