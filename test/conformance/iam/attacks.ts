@@ -48,7 +48,7 @@ export function attacks(deployed: Deployed): Attack[] {
       aim: 'decrypt by itself, without the service that holds the data',
       actions: ['kms:Decrypt'],
       resources: keys,
-      except: { roles: /rolesinference|rolloutseed/, reason: 'AppConfig documents no kms:ViaService for its callers' },
+      except: { roles: /rolesinference|rolesruntime|rolloutseed/, reason: 'AppConfig documents no kms:ViaService for its callers' },
     },
     { aim: 'hand a role on', actions: ['iam:PassRole'], resources: roles, context: { 'iam:PassedToService': 'ec2.amazonaws.com' } },
     { aim: 'assume another role', actions: ['sts:AssumeRole'], resources: [...roles, `arn:aws:iam::${account}:role/administrator`] },
