@@ -6,7 +6,7 @@ import { FixedEndpoints, load, LOGGER, openRuntime, ROW, startTriton, TIMES } fr
 import { startScript } from './start-script';
 import type { TritonServer } from './triton-server';
 import { ClientCertificates } from '../../../runtime/adapters/aws/client-certificates';
-import { SYSTEM_CLOCK } from '../../../runtime/core/ports';
+import { type Clock, SYSTEM_CLOCK } from '../../../runtime/core/ports';
 import { issue, makeAuthority, type Pair } from '../../support/certificates';
 import { FaultProxy } from '../../support/fault-proxy';
 
@@ -14,6 +14,9 @@ jest.setTimeout(600_000);
 
 const SERVICE = 'triton-stable.thalos-runtime.svc';
 const CONCURRENCY = 4;
+const DAY_MS = 86_400_000;
+/** Was good until yesterday. */
+const OVER = { from: new Date(Date.now() - 30 * DAY_MS), until: new Date(Date.now() - DAY_MS) };
 
 let authority: Pair;
 let server: TritonServer;
@@ -26,8 +29,8 @@ const mount = ({ cert, key }: Pair, ca = authority.cert) => {
   writeFileSync(join(folder, 'tls.key'), key);
   writeFileSync(join(folder, 'ca.crt'), ca);
 };
-function connect(host = SERVICE) {
-  const certificates = new ClientCertificates({ folder, clock: SYSTEM_CLOCK, logger: LOGGER, everyMs: 3_600_000 });
+function connect(host = SERVICE, clock: Clock = SYSTEM_CLOCK) {
+  const certificates = new ClientCertificates({ folder, clock, logger: LOGGER, everyMs: 3_600_000 });
   const runtime = openRuntime(new FixedEndpoints(`127.0.0.1:${proxy.port}`), { certificates, target: { host, port: 8001, secure: true } });
   opened.push(runtime);
   return { runtime, certificates };
@@ -62,6 +65,28 @@ test('a client without a certificate is refused', async () => {
   opened.push(runtime);
   expect(await runtime.ready(TIMES)).toBe(false);
   await expect(runtime.infer(TIMES, ROW)).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE' });
+});
+
+test('a client whose certificate is over is refused', async () => {
+  mount(await issue(authority, OVER));
+  // one whose clock is late, because no other would show it
+  const { runtime } = connect(SERVICE, { ...SYSTEM_CLOCK, now: () => OVER.until.getTime() - DAY_MS });
+  expect(await runtime.ready(TIMES)).toBe(false);
+  await expect(runtime.infer(TIMES, ROW)).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE' });
+});
+
+test('a server whose certificate is over is not believed', async () => {
+  const late = await startTriton(startScript(), ['times'], { tls: { ...await issue(authority, { dns: SERVICE, ...OVER }), ca: authority.cert } });
+  try {
+    mount(await issue(authority));
+    const certificates = new ClientCertificates({ folder, clock: SYSTEM_CLOCK, logger: LOGGER, everyMs: 3_600_000 });
+    const runtime = openRuntime(new FixedEndpoints(late.address), { certificates, target: { host: SERVICE, port: 8001, secure: true } });
+    opened.push(runtime);
+    expect(await runtime.ready(TIMES)).toBe(false);
+    await expect(runtime.infer(TIMES, ROW)).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE' });
+  } finally {
+    await late.stop();
+  }
 });
 
 test("a client with another authority's certificate is refused", async () => {
