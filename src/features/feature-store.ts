@@ -7,6 +7,7 @@ import { Binding, OnlineItem } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { FeatureGroup } from './feature-group';
 import { fail } from '../private/fail';
+import { keyThrough } from '../private/key-through';
 import { requireUnique } from '../private/names';
 import { IWorkload } from '../security/workload';
 
@@ -54,13 +55,7 @@ abstract class FeatureStoreBase extends Resource implements IFeatureStore {
 
   private connect(workload: IWorkload, verb: string, actions: string[], keyActions: string[]): void {
     const statements = [new PolicyStatement({ actions, resources: [this.table.tableArn] })];
-    if (this._encryptionKey) {
-      statements.push(new PolicyStatement({
-        actions: keyActions,
-        resources: [this._encryptionKey.keyArn],
-        conditions: { StringEquals: { 'kms:ViaService': `dynamodb.${Stack.of(this).region}.amazonaws.com` } },
-      }));
-    }
+    if (this._encryptionKey) statements.push(keyThrough(this, 'dynamodb', this._encryptionKey, keyActions));
     // in this scope, so that references go from the roles' stack to this one only
     new Policy(this, `${verb}By${workload.workloadName}`, { roles: [workload.role], statements });
     workload.addBinding(Binding.FEATURE_TABLE, this.table.tableName);

@@ -7,6 +7,7 @@ import { ILogGroup } from 'aws-cdk-lib/aws-logs';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { Paths } from '../contract';
+import { keyThrough } from '../private/key-through';
 
 export interface SageMakerRoleProps {
   readonly archives: IBucket;
@@ -110,8 +111,6 @@ export class SageMakerRole extends Construct {
   }
 
   private throughS3(actions: string[], key?: IKey): PolicyStatement[] {
-    return key ? [new PolicyStatement({
-      actions, resources: [key.keyArn], conditions: { StringEquals: { 'kms:ViaService': `s3.${Stack.of(this).region}.amazonaws.com` } },
-    })] : [];
+    return key ? [keyThrough(this, 's3', key, actions)] : [];
   }
 }

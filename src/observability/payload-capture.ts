@@ -7,6 +7,7 @@ import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from 'aw
 import { Construct, IConstruct } from 'constructs';
 import { Binding, Paths } from '../contract';
 import { BrainEnvironment } from '../environment';
+import { keyThrough } from '../private/key-through';
 import { IWorkload } from '../security/workload';
 import { ArtifactStore } from '../storage';
 
@@ -113,11 +114,7 @@ export class PayloadCapture extends Resource implements IPayloadCapture {
     return [
       new PolicyStatement({ actions: ['s3:AbortMultipartUpload', 's3:GetObject', 's3:PutObject'], resources: objects }),
       new PolicyStatement({ actions: ['s3:GetBucketLocation', 's3:ListBucket', 's3:ListBucketMultipartUploads'], resources: [this.bucket.bucketArn] }),
-      new PolicyStatement({
-        actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
-        resources: [key.keyArn],
-        conditions: { StringEquals: { 'kms:ViaService': `s3.${Stack.of(this).region}.amazonaws.com` } },
-      }),
+      keyThrough(this, 's3', key, ['kms:Decrypt', 'kms:GenerateDataKey']),
       new PolicyStatement({ actions: ['logs:PutLogEvents'], resources: [this.errors.logGroupArn] }),
     ];
   }

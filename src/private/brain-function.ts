@@ -1,11 +1,12 @@
 import { join } from 'node:path';
-import { Duration, Stack } from 'aws-cdk-lib';
+import { Duration } from 'aws-cdk-lib';
 import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Architecture, Code, Function as LambdaFunction, LoggingFormat, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
+import { keyThrough } from './key-through';
 
 /** Bundles of runtime/handlers, beside `src/` and `lib/` alike. */
 const HANDLERS = join(__dirname, '..', '..', 'assets', 'handlers');
@@ -71,9 +72,5 @@ export class BrainFunction extends Construct {
 
 /** What a function with encrypted environment variables needs of their key; Lambda asks KMS on behalf of the function's role. */
 export function decryptVariables(scope: Construct, key: IKey): PolicyStatement {
-  return new PolicyStatement({
-    actions: ['kms:Decrypt'],
-    resources: [key.keyArn],
-    conditions: { StringEquals: { 'kms:ViaService': `lambda.${Stack.of(scope).region}.amazonaws.com` } },
-  });
+  return keyThrough(scope, 'lambda', key, ['kms:Decrypt']);
 }

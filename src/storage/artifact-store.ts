@@ -5,6 +5,7 @@ import { BlockPublicAccess, Bucket, BucketEncryption, CfnBucket, IBucket, Object
 import { Construct, IConstruct } from 'constructs';
 import { Binding, Paths } from '../contract';
 import { BrainEnvironment } from '../environment';
+import { keyThrough } from '../private/key-through';
 import { IWorkload } from '../security/workload';
 
 /** Where the artifacts of released models are, and the last good rollout document beside them. */
@@ -82,11 +83,7 @@ abstract class ArtifactStoreBase extends Resource implements IArtifactStore {
 
   private keyStatements(actions: string[]): PolicyStatement[] {
     const { encryptionKey } = this.bucket;
-    return encryptionKey ? [new PolicyStatement({
-      actions,
-      resources: [encryptionKey.keyArn],
-      conditions: { StringEquals: { 'kms:ViaService': `s3.${Stack.of(this).region}.amazonaws.com` } },
-    })] : [];
+    return encryptionKey ? [keyThrough(this, 's3', encryptionKey, actions)] : [];
   }
 }
 
