@@ -5,6 +5,7 @@ import { BRAIN_CONFIGURATION_VERSION, BrainConfiguration, DEFAULT_LIMITS, DEFAUL
 import { FeatureGroup } from '../features';
 import { IModelRuntime } from '../model-runtime';
 import { writeToAssembly } from '../private/assembly-file';
+import { requireInteger } from '../private/declarations';
 import { fail } from '../private/fail';
 import { requireName, requireUnique } from '../private/names';
 import { Model } from '../registry';
@@ -99,9 +100,7 @@ export class BrainConfigurationFile extends Construct {
       requestTimeoutMs: limits.requestTimeoutMs ?? DEFAULT_LIMITS.requestTimeoutMs,
     };
     for (const [key, [least, most]] of Object.entries(bounds) as [keyof ServiceLimits, readonly [number, number]][]) {
-      if (!Number.isInteger(decided[key]) || decided[key] < least || decided[key] > most) {
-        fail(this, 'InferenceLimit', `${key} must be an integer from ${least} to ${most}, got ${decided[key]}`);
-      }
+      requireInteger(this, 'InferenceLimit', key, decided[key], least, most);
     }
     return decided;
   }

@@ -1,5 +1,4 @@
 import { posix } from 'node:path';
-import { Duration } from 'aws-cdk-lib';
 import { AGENT_CPU_MILLIS, AGENT_MEMORY, DecidedResources, diskBudget } from './decide-resources';
 import { containerSecurity, httpGet, mebibytes, quantities } from '../cluster/pods';
 import { AgentEnv, AgentPaths, AgentRoute, Paths, PodEnv, Port, restartLease, RuntimePool } from '../contract';
@@ -17,7 +16,7 @@ export interface AgentContainerProps {
   readonly name: string;
   readonly pool: RuntimePool;
   readonly resources: DecidedResources;
-  readonly rollbackWindow: Duration;
+  readonly rollbackSeconds: number;
   /** Whether Triton shows a certificate, and is restarted for a new one. */
   readonly secure: boolean;
 }
@@ -26,7 +25,7 @@ export interface AgentContainerProps {
  * The model agent, a sidecar: it starts before Triton, which finds its repository, and ends after it. It alone has credentials: those of AWS are kept from Triton's
  * container by an annotation of the pod, and the token for the Kubernetes API is mounted here only.
  */
-export function agentContainer({ image, name, pool, resources, rollbackWindow, secure }: AgentContainerProps): k8s.Container {
+export function agentContainer({ image, name, pool, resources, rollbackSeconds, secure }: AgentContainerProps): k8s.Container {
   const memory = quantities({ memory: mebibytes(AGENT_MEMORY) });
   const variable = (variableName: string, value: string | number) => ({ name: variableName, value: `${value}` });
   const field = (variableName: string, fieldPath: string): k8s.EnvVar => ({ name: variableName, valueFrom: { fieldRef: { fieldPath } } });
@@ -38,7 +37,7 @@ export function agentContainer({ image, name, pool, resources, rollbackWindow, s
       variable('NODE_OPTIONS', `--max-old-space-size=${HEAP_MIB}`),
       variable(AgentEnv.POOL, pool),
       variable(AgentEnv.DISK_BUDGET, diskBudget(resources)),
-      variable(AgentEnv.ROLLBACK_WINDOW, rollbackWindow.toSeconds()),
+      variable(AgentEnv.ROLLBACK_WINDOW, rollbackSeconds),
       ...secure ? [variable(AgentEnv.LEASE, restartLease(name))] : [],
       field(PodEnv.NAME, 'metadata.name'),
       field(PodEnv.NAMESPACE, 'metadata.namespace'),

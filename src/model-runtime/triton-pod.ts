@@ -1,4 +1,4 @@
-import { Duration, Size } from 'aws-cdk-lib';
+import { Size } from 'aws-cdk-lib';
 import { agentContainer } from './agent-container';
 import { DecidedResources } from './decide-resources';
 import { startScript } from './triton-start';
@@ -24,7 +24,7 @@ export interface TritonPods {
   readonly agentImage: string;
   readonly accelerator: Accelerator;
   readonly resources: DecidedResources;
-  readonly rollbackWindow: Duration;
+  readonly rollbackSeconds: number;
   /** Whether callers show certificates to Triton, and are shown one. */
   readonly secure: boolean;
   readonly annotations: { [name: string]: string };
@@ -37,7 +37,7 @@ export interface TritonPodProps extends TritonPods {
 
 /** A pod of a pool: Triton, and the model agent beside it, which alone may reach anything outside of the pod. */
 export function tritonPod(props: TritonPodProps): k8s.PodTemplateSpec {
-  const { pool, scaling, resources, accelerator, secure, agentImage, rollbackWindow } = props;
+  const { pool, scaling, resources, accelerator, secure, agentImage, rollbackSeconds } = props;
   const name = poolName(pool);
   const gpu = resources.gpus > 0;
   return {
@@ -60,7 +60,7 @@ export function tritonPod(props: TritonPodProps): k8s.PodTemplateSpec {
       tolerations: gpu ? [{ key: GpuNodeGroups.TAINT, operator: 'Exists', effect: 'NoSchedule' }] : undefined,
       affinity: gpu ? (pool === 'stable' ? preferBase() : preferBurst()) : undefined,
       topologySpreadConstraints: zoneSpread(name, scaling.least),
-      initContainers: [agentContainer({ image: agentImage, name, pool, resources, rollbackWindow, secure })],
+      initContainers: [agentContainer({ image: agentImage, name, pool, resources, rollbackSeconds, secure })],
       containers: [container(props)],
       volumes: volumes(props),
     },

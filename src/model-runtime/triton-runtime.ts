@@ -18,7 +18,7 @@ import { PodConfiguration } from '../cluster/pod-configuration';
 import { requireGpuMemory, requireNodeFit } from '../cluster/require-fit';
 import {
   Binding, BRAIN_CONFIGURATION_VERSION, BrainConfiguration, DEFAULT_LIMITS, DEFAULT_ROLLBACK_WINDOW_SECONDS, Namespace, Port, RUNTIME_POOLS,
-  RuntimePool, RuntimeSection, ServiceAccount, TlsSecret,
+  RuntimePool, RuntimeSection, ServiceAccount, TlsSecret, TritonModelOptions,
 } from '../contract';
 import { requireSeconds } from '../private/declarations';
 import { advise, fail } from '../private/fail';
@@ -74,7 +74,7 @@ export class TritonRuntime extends Construct implements IModelRuntime, IWorkload
   /** Manifests of what both pools stand in. */
   readonly manifest: KubernetesManifest;
 
-  private readonly triton: RuntimeSection['triton'];
+  private readonly triton: Readonly<Record<string, TritonModelOptions>>;
   private readonly configuration: PodConfiguration;
   private readonly scaling: Readonly<Record<RuntimePool, DecidedScaling>>;
   private readonly secure: boolean;
@@ -86,7 +86,7 @@ export class TritonRuntime extends Construct implements IModelRuntime, IWorkload
     this.role = props.role;
     this.secure = certificates !== undefined;
     const resources = decideResources(this, accelerator, props.resources);
-    this.triton = this.decideConfigurations(props, resources);
+    this.triton = this.decideConfigurations(props, resources.gpus);
     this.scaling = this.decideScaling(props);
     this.requireRoom(props, resources);
     this.configuration = new PodConfiguration(this, this.agentConfiguration(props));
@@ -107,7 +107,7 @@ export class TritonRuntime extends Construct implements IModelRuntime, IWorkload
       agentImage: (props.agentImage ?? ContainerImage.fromBundle(AGENT))._bind(this, 'AgentImage', environment),
       accelerator,
       resources,
-      rollbackWindow: this.decideRollbackWindow(props.rollbackWindow),
+      rollbackSeconds: props.rollbackWindow ? requireSeconds('rollbackWindow', props.rollbackWindow) : DEFAULT_ROLLBACK_WINDOW_SECONDS,
       secure: this.secure,
       annotations: this.configuration.digests(),
     });
@@ -133,7 +133,7 @@ export class TritonRuntime extends Construct implements IModelRuntime, IWorkload
   _declaration(): RuntimeSection {
     return {
       ...this.scaling.stable.least === 0 ? { runtime: { onDemand: true } } : {},
-      ...Object.keys(this.triton ?? {}).length === 0 ? {} : { triton: this.triton },
+      ...Object.keys(this.triton).length === 0 ? {} : { triton: this.triton },
     };
   }
 
@@ -167,7 +167,7 @@ export class TritonRuntime extends Construct implements IModelRuntime, IWorkload
     return { stable: PoolScaling._of(scaling.stable, this, context), candidate: PoolScaling._of(candidate, this, context) };
   }
 
-  private decideConfigurations({ models, modelConfigurations = {} }: TritonRuntimeProps, { gpus }: DecidedResources): RuntimeSection['triton'] {
+  private decideConfigurations({ models, modelConfigurations = {} }: TritonRuntimeProps, gpus: number): Record<string, TritonModelOptions> {
     for (const [name, configuration] of Object.entries(modelConfigurations)) {
       if (!models.some((model) => model.name === name)) {
         fail(this, 'UnknownModel', `modelConfigurations names '${name}', which is no declared model: use one of ${models.map((model) => model.name).join(', ') || 'those that the brain declares (none)'}`);
@@ -178,11 +178,6 @@ export class TritonRuntime extends Construct implements IModelRuntime, IWorkload
     }
     const sorted = Object.entries(modelConfigurations).sort(([a], [b]) => (a < b ? -1 : 1));
     return Object.fromEntries(sorted.map(([name, configuration]) => [name, configuration._toOptions()]));
-  }
-
-  private decideRollbackWindow(window: Duration = Duration.seconds(DEFAULT_ROLLBACK_WINDOW_SECONDS)): Duration {
-    requireSeconds('rollbackWindow', window);
-    return window;
   }
 
   /** Whether what is declared has room on the GPUs, on the nodes, and in the cluster. */

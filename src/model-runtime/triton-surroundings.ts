@@ -7,7 +7,6 @@ import { Namespace, Port, restartLease, RUNTIME_POOLS, ServiceAccount } from '..
 import { k8s } from '../private/k8s';
 
 const namespace = Namespace.RUNTIME;
-const RBAC = 'rbac.authorization.k8s.io';
 
 export interface SurroundingsProps {
   readonly cluster: IBrainCluster;
@@ -26,28 +25,24 @@ export function surroundings(chart: Chart, { cluster, secure }: SurroundingsProp
 
 /** Callers balance over the pods by what the endpoint slices say of them, zone and readiness included: that and nothing else may be read. */
 function discovery(chart: Chart): void {
-  const metadata = { name: 'runtime-discovery', namespace };
-  new k8s.KubeRole(chart, 'Discovery', { metadata, rules: [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list', 'watch'] }] });
-  new k8s.KubeRoleBinding(chart, 'DiscoveryByInference', {
-    metadata,
-    roleRef: { apiGroup: RBAC, kind: 'Role', name: metadata.name },
-    subjects: [{ kind: 'ServiceAccount', name: ServiceAccount.INFERENCE, namespace: Namespace.INFERENCE }],
+  allow(chart, 'runtime-discovery', { name: ServiceAccount.INFERENCE, namespace: Namespace.INFERENCE }, {
+    apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['get', 'list', 'watch'],
   });
 }
 
 /** Agents take turns by the Lease of their pool, and may change nothing else. */
 function restarts(chart: Chart): void {
-  const metadata = { name: AGENT, namespace };
-  new k8s.KubeRole(chart, 'Restarts', {
-    metadata,
-    rules: [{
-      apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['get', 'update'], resourceNames: RUNTIME_POOLS.map((pool) => restartLease(poolName(pool))),
-    }],
+  allow(chart, AGENT, { name: ServiceAccount.RUNTIME, namespace }, {
+    apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['get', 'update'], resourceNames: RUNTIME_POOLS.map((pool) => restartLease(poolName(pool))),
   });
-  new k8s.KubeRoleBinding(chart, 'RestartsByAgent', {
-    metadata,
-    roleRef: { apiGroup: RBAC, kind: 'Role', name: metadata.name },
-    subjects: [{ kind: 'ServiceAccount', name: ServiceAccount.RUNTIME, namespace }],
+}
+
+/** A role of the runtime's namespace, and the one service account that has it. */
+function allow(chart: Chart, name: string, account: { readonly name: string; readonly namespace: string }, rule: k8s.PolicyRule): void {
+  const metadata = { name, namespace };
+  new k8s.KubeRole(chart, `${name}-role`, { metadata, rules: [rule] });
+  new k8s.KubeRoleBinding(chart, `${name}-binding`, {
+    metadata, roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name }, subjects: [{ kind: 'ServiceAccount', ...account }],
   });
 }
 

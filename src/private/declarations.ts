@@ -36,8 +36,12 @@ export function requireSeconds(what: string, duration: Duration): number {
   return seconds;
 }
 
-/** An integer within bounds. */
-export function requireInteger(scope: IConstruct | undefined, code: string, what: string, value: number, least: number, most: number): number {
-  if (!Number.isInteger(value) || value < least || value > most) fail(scope, code, `${what} must be an integer from ${least} to ${most}, got ${value}`);
+/** An integer within bounds. @param remedy what else the message says */
+export function requireInteger(
+  scope: IConstruct | undefined, code: string, what: string, value: number, least: number, most: number, remedy?: string,
+): number {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    fail(scope, code, `${what} must be an integer from ${least} to ${most}, got ${value}${remedy === undefined ? '' : `: ${remedy}`}`);
+  }
   return value;
 }

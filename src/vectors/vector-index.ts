@@ -2,7 +2,7 @@ import { VectorIndexSchema } from '../contract';
 import { Similarity } from './similarity';
 import { VectorEngine } from './vector-engine';
 import { VectorField } from './vector-field';
-import { requireText } from '../private/declarations';
+import { requireInteger, requireText } from '../private/declarations';
 import { fail } from '../private/fail';
 import { requireName, requireUnique } from '../private/names';
 
@@ -70,7 +70,7 @@ export class VectorIndex {
     const engine = (props.engine ?? VectorEngine.FAISS)._render();
     const fields = props.fields ?? [];
 
-    requireBetween(`the dimension of ${what}`, props.dimension, 1, MAX_DIMENSION, 'reduce the dimension of the embedding');
+    requireInteger(undefined, 'OutOfRange', `the dimension of ${what}`, props.dimension, 1, MAX_DIMENSION, 'reduce the dimension of the embedding');
     if (fields.length > MAX_FIELDS) {
       fail(undefined, 'FieldCount', `${what} must have at most ${MAX_FIELDS} fields, got ${fields.length}: keep what is only looked up in a feature group`);
     }
@@ -80,9 +80,9 @@ export class VectorIndex {
         + 'Lucene keeps as many candidates as neighbours are asked for; leave it out, or use VectorEngine.FAISS');
     }
     const hnsw = { ...DEFAULT_HNSW, ...definedOf(props.hnsw) };
-    requireBetween(`m of ${what}`, hnsw.m, 2, MAX_M, 'the default is 16');
-    requireBetween(`efConstruction of ${what}`, hnsw.efConstruction, 2, MAX_EF_CONSTRUCTION[engine], `with the ${engine} engine; the default is 100`);
-    requireBetween(`efSearch of ${what}`, hnsw.efSearch, 2, MAX_EF_SEARCH, 'the default is 100');
+    requireInteger(undefined, 'OutOfRange', `m of ${what}`, hnsw.m, 2, MAX_M, 'the default is 16');
+    requireInteger(undefined, 'OutOfRange', `efConstruction of ${what}`, hnsw.efConstruction, 2, MAX_EF_CONSTRUCTION[engine], `with the ${engine} engine; the default is 100`);
+    requireInteger(undefined, 'OutOfRange', `efSearch of ${what}`, hnsw.efSearch, 2, MAX_EF_SEARCH, 'the default is 100');
 
     this.schema = {
       name,
@@ -98,12 +98,6 @@ export class VectorIndex {
   /** @internal */
   _toSchema(): VectorIndexSchema {
     return this.schema;
-  }
-}
-
-function requireBetween(what: string, value: number, least: number, most: number, remedy: string): void {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    fail(undefined, 'OutOfRange', `${what} must be an integer from ${least} to ${most}, got ${value}: ${remedy}`);
   }
 }
 
