@@ -192,6 +192,8 @@ test('with a token the console asks for it once, and forgets it when told to', a
     expect(await page.evaluate('document.cookie')).toBe('');
     await page.getByRole('button', { name: 'Log out' }).click();
     await page.getByLabel('Token').waitFor();
+    // logging out loads the page again: it is left before its brain ends, or it complains that nobody answers
+    await page.close();
   } finally {
     guarded.kill('SIGKILL');
     await guarded.ended;
