@@ -54,4 +54,4 @@ export const FEATURE_GROUP_SCHEMA: JsonSchema = object({
 }, ['name', 'version', 'owner', 'entityKeys', 'features']);
 
 /** Columns that every feature row carries beside its own; no feature or entity key may use these names. */
-export const RESERVED_COLUMNS = ['event_time', 'created_time', 'pk', 'sk', 'expires_at'] as const;
+export const RESERVED_COLUMNS = ['event_time', 'created_time', 'row_digest', 'pk', 'sk', 'expires_at'] as const;

@@ -6,6 +6,7 @@ export * from './metrics';
 export * from './model-agent';
 export * from './model-manifest';
 export * from './names';
+export * from './offline-table';
 export * from './online-item';
 export * from './rollout-document';
 export * from './triton-config';
