@@ -1,4 +1,5 @@
 import { FEATURE_DTYPES, FeatureDtype, FeatureValue, PII_CLASSES, PiiClass } from './datatypes';
+import { FEATURE_EXPECTATIONS_SCHEMA, FeatureExpectations, FRESHNESS_SCHEMA } from './expectations';
 import { array, enumeration, integer, JsonSchema, NAME_PATTERN, object, string } from './json-schema';
 
 /** One feature of a group, in its final form. */
@@ -13,6 +14,8 @@ export interface FeatureSchema {
   /** Seconds since the event time after which the value counts as absent. */
   readonly maxAge?: number;
   readonly piiClass: PiiClass;
+  /** What its values are expected to be. @default - anything of its type */
+  readonly expectations?: FeatureExpectations;
 }
 
 /** One part of an entity's key. */
@@ -33,6 +36,8 @@ export interface FeatureGroupSchema {
   readonly features: readonly FeatureSchema[];
   /** Seconds after the event time at which the online item expires; readers filter by it themselves. */
   readonly ttl?: number;
+  /** Seconds that the newest event of a batch may be old. @default - any age */
+  readonly freshness?: number;
 }
 
 export const FEATURE_GROUP_SCHEMA: JsonSchema = object({
@@ -49,8 +54,10 @@ export const FEATURE_GROUP_SCHEMA: JsonSchema = object({
     required: { type: 'boolean' },
     maxAge: integer(1),
     piiClass: enumeration(PII_CLASSES),
+    expectations: FEATURE_EXPECTATIONS_SCHEMA,
   }, ['name', 'dtype', 'required', 'piiClass']), { minItems: 1, maxItems: 500 }),
   ttl: integer(1),
+  freshness: FRESHNESS_SCHEMA,
 }, ['name', 'version', 'owner', 'entityKeys', 'features']);
 
 /** Columns that every feature row carries beside its own; no feature or entity key may use these names. */

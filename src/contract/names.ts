@@ -59,6 +59,8 @@ export const Paths = {
   STATISTICS: 'statistics',
   /** In the capture bucket: captured payloads as gzipped JSON lines, by year, month, day and hour of their arrival. */
   CAPTURE: 'capture',
+  /** In the quarantine bucket and in the local data directory: rows that were not written, `quarantine/<group>/v<version>/…jsonl`. */
+  QUARANTINE: 'quarantine',
 } as const;
 
 export const Port = {

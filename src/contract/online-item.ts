@@ -32,6 +32,9 @@ export const OnlineItem = {
 /** Largest partition key, bytes of UTF-8 (Amazon DynamoDB developer guide, "Service, account, and table quotas"). */
 export const ONLINE_KEY_MAX_BYTES = 2048;
 
+/** Largest item, bytes: names and values of its attributes together (same place). */
+export const ONLINE_ITEM_MAX_BYTES = 400 * 1024;
+
 /**
  * The partition key of an entity in a group: `group#version#part1#part2…`.
  *
