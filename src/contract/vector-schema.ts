@@ -7,6 +7,19 @@ export interface VectorFieldSchema {
   readonly type: 'float' | 'long' | 'keyword' | 'boolean';
 }
 
+/** How many times smaller than single precision a vector is in memory while its index is searched from disk (OpenSearch documentation, "Memory-optimized vectors"). */
+export const DISK_COMPRESSIONS = [1, 2, 4, 8, 16, 32] as const;
+/** Bits that stand for one component of a vector in a binary graph (OpenSearch documentation, "Binary quantization"). */
+export const BINARY_BITS = [1, 2, 4] as const;
+
+/** How vectors are kept in memory, where that is not in single precision. */
+export type VectorQuantizationSchema =
+  | { readonly kind: 'fp16' }
+  /** The vectors are integers from -128 to 127 already. */
+  | { readonly kind: 'byte' }
+  | { readonly kind: 'binary'; readonly bits: typeof BINARY_BITS[number] }
+  | { readonly kind: 'disk'; readonly compression: typeof DISK_COMPRESSIONS[number] };
+
 export interface VectorIndexSchema {
   readonly name: string;
   readonly dimension: number;
@@ -15,7 +28,22 @@ export interface VectorIndexSchema {
   readonly fields: readonly VectorFieldSchema[];
   /** HNSW: edges per node, and candidate list sizes while building and while searching. */
   readonly hnsw: { readonly m: number; readonly efConstruction: number; readonly efSearch: number };
+  /** @default - single precision */
+  readonly quantization?: VectorQuantizationSchema;
   readonly description?: string;
+}
+
+/** How an index lies on the nodes of its store: which the store decides, not the declaration. */
+export interface VectorIndexLayout {
+  /** Primary shards of a generation. */
+  readonly shards: number;
+  /** Copies of each shard beside its primary, while it is searched. */
+  readonly replicas: number;
+  /**
+   * The same while a generation is built: 0 saves building each graph again for every copy. A domain with standby refuses an index whose copies
+   * are no multiple of its zones even for a moment, there it is {@link replicas}.
+   */
+  readonly buildReplicas: number;
 }
 
 export const VECTOR_INDEX_SCHEMA: JsonSchema = object({
@@ -26,6 +54,9 @@ export const VECTOR_INDEX_SCHEMA: JsonSchema = object({
   engine: enumeration(VECTOR_ENGINES),
   fields: array(object({ name: string(NAME_PATTERN), type: enumeration(['float', 'long', 'keyword', 'boolean']) }), { maxItems: 100 }),
   hnsw: object({ m: integer(2, 512), efConstruction: integer(2, 4096), efSearch: integer(2, 4096) }),
+  quantization: object({
+    kind: enumeration(['fp16', 'byte', 'binary', 'disk']), bits: { enum: [...BINARY_BITS] }, compression: { enum: [...DISK_COMPRESSIONS] },
+  }, ['kind']),
   description: string(),
 }, ['name', 'dimension', 'similarity', 'engine', 'fields', 'hnsw']);
 
