@@ -33,6 +33,7 @@ export const ERRORS = {
   UNAUTHENTICATED: entry(401, 'UNAUTHENTICATED', 'The request has no token that the service accepts.'),
   PERMISSION_DENIED: entry(403, 'PERMISSION_DENIED', "The token's scopes do not allow what the request asks for."),
   FOREIGN_ORIGIN: entry(403, 'PERMISSION_DENIED', 'The Host or the Origin of the request is not one of this brain.'),
+  INVALID_TRAINING_SET: entry(400, 'INVALID_ARGUMENT', 'A training set cannot be made as it is described.'),
   UNKNOWN_MODEL: entry(404, 'NOT_FOUND', 'The brain declares no such model.'),
   UNKNOWN_VERSION: entry(404, 'NOT_FOUND', 'The rollout document does not approve this version.'),
   UNKNOWN_ENTITY: entry(404, 'NOT_FOUND', 'A feature group has no row for an entity, and not every feature has a default.'),
