@@ -46,6 +46,7 @@ export const MAVEN: Tool = { command: 'mvn', version: ['--version'], least: 3, r
 export const PYTHON: Tool = { command: 'python3', version: ['--version'], least: 3, remedy: 'install Python 3.10 or newer with venv' };
 /** Its minor version: the major one is 1. */
 export const GO: Tool = { command: 'go', version: ['version'], pattern: /go1\.(\d+)/, least: 26, remedy: 'install Go 1.26 or newer' };
+export const GXX: Tool = { command: 'g++', version: ['--version'], remedy: 'install a C++ compiler (apt-get install g++)' };
 /** Its version, as seen from a mount namespace: which needs the right to make one. */
 export const UNSHARE: Tool = {
   command: 'unshare', version: ['--mount', 'unshare', '--version'], least: 2, remedy: 'install util-linux 2.38 or newer, and run as root with CAP_SYS_ADMIN',
@@ -64,9 +65,9 @@ export const PARTS: { readonly [name: string]: Part } = {
     tests: ['features/online-store.test.ts', 'features/faults.test.ts', 'features/service-faults.test.ts'],
   },
   'vectors': {
-    proves: 'k-NN scores, filters, generations behind an alias and faults of the network, on OpenSearch (lucene engine)',
-    needs: { tools: [NODE, NEWEST_JAVA, MAVEN], memoryGiB: 2, diskGiB: 1 },
-    tests: ['vectors/vector-search.test.ts'],
+    proves: 'k-NN scores, filters, generations behind an alias and faults of the network, on OpenSearch; what graphs of Lucene and of FAISS find (FAISS with a native library of our own)',
+    needs: { tools: [NODE, NEWEST_JAVA, MAVEN, GXX], memoryGiB: 2, diskGiB: 1 },
+    tests: ['vectors/vector-search.test.ts', 'vectors/engines.test.ts'],
   },
   'console': {
     proves: 'the web console of the embedded brain, in a real browser (Debian\'s Chromium, which it installs where it may)',

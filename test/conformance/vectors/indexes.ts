@@ -1,12 +1,11 @@
 /** Generations of an index on a real server, with the mapping that its declaration stands for; and the same search by the official client. */
 import type { Client } from '@opensearch-project/opensearch';
 import type { VectorHits, VectorQuery } from '../../../runtime/core/ports';
-import { GENERATION_SEPARATOR, type Similarity, VectorDocument, type VectorIndexSchema } from '../../../src/contract';
+import { generationIndex, generationPattern, indexBody } from '../../../runtime/core/vectors/index-body';
+import { GENERATION_SEPARATOR, VectorDocument, type VectorIndexSchema } from '../../../src/contract';
 import type { TestDocument } from '../../runtime/contract/vector-search.contract';
 
-const SPACES: Record<Similarity, string> = { l2: 'l2', cosine: 'cosinesimil', dot: 'innerproduct' };
-
-const concreteName = (index: VectorIndexSchema, generation: string) => `${index.name}${GENERATION_SEPARATOR}${generation}`;
+const LAYOUT = { shards: 1, replicas: 0, buildReplicas: 0 };
 
 /**
  * A generation; the alias does not stand for it yet. Fails where a document was refused.
@@ -17,41 +16,28 @@ export async function addGeneration(
   client: Client, index: VectorIndexSchema, generation: string, documents: readonly TestDocument[], settings: object = {},
   activeShards = 'all',
 ): Promise<void> {
-  const { m, efConstruction, efSearch } = index.hnsw;
-  const name = concreteName(index, generation);
-  const method = { name: 'hnsw', engine: index.engine, space_type: SPACES[index.similarity], parameters: { m, ef_construction: efConstruction } };
-  await client.indices.create({
-    index: name,
-    wait_for_active_shards: activeShards,
-    body: {
-      settings: { index: { 'knn': true, 'knn.algo_param.ef_search': efSearch, 'number_of_shards': 1, 'number_of_replicas': 0, ...settings } },
-      mappings: {
-        dynamic: 'strict',
-        properties: {
-          [VectorDocument.VECTOR]: { type: 'knn_vector', dimension: index.dimension, method },
-          ...Object.fromEntries(index.fields.map((field) => [field.name, { type: field.type }])),
-        },
-      },
-    } as never,
-  });
+  const name = generationIndex(index, generation);
+  const { settings: made, mappings } = indexBody(index, LAYOUT);
+  const body = { settings: { index: { ...made.index, ...settings } }, mappings } as never;
+  await client.indices.create({ index: name, wait_for_active_shards: activeShards, body });
   if (documents.length === 0) return;
-  const body = documents.flatMap(({ id, vector, fields }) => [{ index: { _id: id } }, { [VectorDocument.VECTOR]: vector, ...fields }]);
-  const { body: answer } = await client.bulk({ index: name, body, refresh: true });
+  const lines = documents.flatMap(({ id, vector, fields }) => [{ index: { _id: id } }, { [VectorDocument.VECTOR]: vector, ...fields }]);
+  const { body: answer } = await client.bulk({ index: name, body: lines, refresh: true });
   if (answer.errors) throw new Error(JSON.stringify(answer.items[0]));
 }
 
 /** The alias stands for this generation, and for no other. */
 export async function switchAlias(client: Client, index: VectorIndexSchema, generation: string): Promise<void> {
-  const others = { index: `${index.name}${GENERATION_SEPARATOR}*`, alias: index.name };
+  const others = { index: generationPattern(index), alias: index.name };
   const { body: known } = await client.indices.existsAlias({ name: index.name });
   await client.indices.updateAliases({
-    body: { actions: [...known ? [{ remove: others }] : [], { add: { index: concreteName(index, generation), alias: index.name } }] },
+    body: { actions: [...known ? [{ remove: others }] : [], { add: { index: generationIndex(index, generation), alias: index.name } }] },
   });
 }
 
 /** The alias stands for this generation as well. */
 export async function pointAlias(client: Client, index: VectorIndexSchema, generation: string): Promise<void> {
-  await client.indices.updateAliases({ body: { actions: [{ add: { index: concreteName(index, generation), alias: index.name } }] } });
+  await client.indices.updateAliases({ body: { actions: [{ add: { index: generationIndex(index, generation), alias: index.name } }] } });
 }
 
 /** One `_search` for each query, by the official client. */

@@ -2,8 +2,9 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, chownSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Client } from '@opensearch-project/opensearch';
+import { faissFolder, PLAIN_FAISS } from './faiss';
 import { cached } from '../cache';
 import { newestJava } from '../java';
 
@@ -22,12 +23,18 @@ const JVM = [
   '--add-modules=jdk.incubator.vector', '--add-opens=java.base/java.nio=ALL-UNNAMED', '-javaagent:agent/opensearch-agent.jar',
 ];
 
-/** One node of OpenSearch with its k-NN plugin, on free ports of the loopback address. It has no native library, so indexes have the lucene engine. */
+export interface OpenSearchOptions {
+  /** Gives the k-NN plugin a native library, without which the first document of an index with the FAISS engine ends the node. @default false */
+  readonly faiss?: boolean;
+}
+
+/** One node of OpenSearch with its k-NN plugin, on free ports of the loopback address. */
 export class OpenSearchServer {
   /** @param settings of `opensearch.yml` beyond those of a single node */
-  static async start(settings: Readonly<Record<string, string | number>> = {}): Promise<OpenSearchServer> {
+  static async start(settings: Readonly<Record<string, string | number>> = {}, { faiss = false }: OpenSearchOptions = {}): Promise<OpenSearchServer> {
     const folder = mkdtempSync(join(tmpdir(), 'opensearch-'));
     const home = install(folder);
+    const native = faiss ? { jvm: [`-Djava.library.path=${installFaiss(folder)}`, '--enable-native-access=ALL-UNNAMED'], settings: PLAIN_FAISS } : { jvm: [], settings: {} };
     for (const name of ['conf', 'data', 'logs', 'tmp']) {
       mkdirSync(join(folder, name));
       if (AS_ROOT) chownSync(join(folder, name), NOBODY, NOBODY);
@@ -42,10 +49,11 @@ export class OpenSearchServer {
       'transport.port': 0,
       'path.data': join(folder, 'data'),
       'path.logs': join(folder, 'logs'),
+      ...native.settings,
       ...settings,
     };
     const server = spawn(newestJava(), [
-      ...JVM, `-Djava.io.tmpdir=${join(folder, 'tmp')}`, `-Dopensearch.path.home=${home}`, `-Dopensearch.path.conf=${join(folder, 'conf')}`,
+      ...JVM, ...native.jvm, `-Djava.io.tmpdir=${join(folder, 'tmp')}`, `-Dopensearch.path.home=${home}`, `-Dopensearch.path.conf=${join(folder, 'conf')}`,
       '-cp', 'lib/*', 'org.opensearch.bootstrap.OpenSearch', ...Object.entries(node).map(([name, value]) => `-E${name}=${value}`),
     ], {
       cwd: home, stdio: ['ignore', 'pipe', 'pipe'], env: { HOME: folder, PATH: process.env.PATH }, ...AS_ROOT ? { uid: NOBODY, gid: NOBODY } : {},
@@ -106,11 +114,19 @@ function install(folder: string): string {
     execFileSync('mvn', ['--quiet', '--batch-mode', 'package'], { cwd: target, stdio: 'inherit' });
   });
   const installed = join(cache, `opensearch-${VERSION}`);
-  if (!AS_ROOT) return installed;
-  // root's own folders are closed to others, and so is the temporary folder of a test run
-  const home = join(folder, 'home');
-  cpSync(installed, home, { recursive: true });
-  chmodSync(folder, 0o711);
+  return readable(installed, join(folder, 'home'));
+}
+
+/** The native library of the k-NN plugin, at such a place. */
+function installFaiss(folder: string): string {
+  return readable(faissFolder(), join(folder, 'native'));
+}
+
+/** Root's own folders are closed to others, and so is the temporary folder of a test run: for another account, a copy of `source`. */
+function readable(source: string, copy: string): string {
+  if (!AS_ROOT) return source;
+  cpSync(source, copy, { recursive: true });
+  chmodSync(dirname(copy), 0o711);
   if (basename(tmpdir()).startsWith('thalos-tests-')) chmodSync(tmpdir(), 0o711);
-  return home;
+  return copy;
 }

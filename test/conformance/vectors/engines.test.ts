@@ -1,0 +1,50 @@
+/** Indexes of both engines on the real k-NN plugin: what their graphs find of what looking at every vector finds. */
+import type { Client } from '@opensearch-project/opensearch';
+import { addGeneration, referenceSearch, switchAlias } from './indexes';
+import { items, itemsIndex, ItemSequence } from './items';
+import { OpenSearchServer } from './opensearch-server';
+import { FlatIndex } from '../../../runtime/adapters/local/flat-index';
+import { SIMILARITIES, type VectorIndexSchema } from '../../../src/contract';
+
+jest.setTimeout(300_000);
+
+const DOCUMENTS = 2000;
+const K = 10;
+const QUERIES = 20;
+
+let server: OpenSearchServer;
+let client: Client;
+beforeAll(async () => {
+  server = await OpenSearchServer.start({}, { faiss: true });
+  client = server.client();
+});
+afterAll(() => server?.stop());
+
+/** Every segment has a graph, however small it is: by itself the plugin looks at each vector of one with fewer than 15,000. */
+const GRAPHS = { 'knn.advanced.approximate_threshold': 0 };
+
+describe.each(['lucene', 'faiss'] as const)('an index of %s', (engine) => {
+  test.each(SIMILARITIES)('finds nearly all of the nearest by %s, and with a filter all that pass', async (similarity) => {
+    const index: VectorIndexSchema = { ...itemsIndex(`${engine}-${similarity}`), engine, similarity };
+    const sequence = new ItemSequence(11);
+    const documents = items(sequence, DOCUMENTS);
+    await addGeneration(client, index, '1', documents, GRAPHS);
+    await switchAlias(client, index, '1');
+    const exact = new FlatIndex(Float32Array.from(documents.flatMap(({ vector }) => [...vector])), index.dimension, similarity);
+    const vectors = Array.from({ length: QUERIES }, () => sequence.vector());
+
+    const found = await referenceSearch(client, vectors.map((vector) => ({ index, vector, k: K })));
+    const hit = found.map(({ hits }, at) => {
+      const truth = exact.search(vectors[at], K);
+      expect(hits[0].score).toBeCloseTo(truth[0].score, 4);
+      const nearest = truth.map(({ position }) => documents[position].id);
+      return hits.filter(({ id }) => nearest.includes(id)).length;
+    });
+    expect(hit.reduce((sum, count) => sum + count) / (K * QUERIES)).toBeGreaterThan(0.95);
+
+    const filter = [{ field: 'town', values: ['Graz'] }];
+    for (const { hits } of await referenceSearch(client, vectors.map((vector) => ({ index, vector, k: K, filter })))) {
+      expect(hits.map(({ fields }) => fields.town)).toEqual(new Array(K).fill('Graz'));
+    }
+  });
+});
