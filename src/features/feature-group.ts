@@ -18,6 +18,8 @@ export interface FeatureGroupProps {
   readonly version?: number;
   /** Time after a row's event time at which it expires; whole seconds. @default - rows do not expire */
   readonly ttl?: Duration;
+  /** Age of the newest event that is expected whenever rows come in; whole seconds. Older is a metric with an alarm. @default - any age */
+  readonly freshness?: Duration;
   /** What the group describes; at most 1024 characters. @default - none */
   readonly description?: string;
 }
@@ -75,6 +77,7 @@ export class FeatureGroup {
       entityKeys: this.entityKeys.map((key) => key._toSchema()),
       features: this.features.map((feature) => feature._toSchema()),
       ...props.ttl === undefined ? {} : { ttl: requireSeconds(`ttl of ${what}`, props.ttl) },
+      ...props.freshness === undefined ? {} : { freshness: requireSeconds(`freshness of ${what}`, props.freshness) },
     };
   }
 

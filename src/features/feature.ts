@@ -1,6 +1,8 @@
 import { Duration, Token } from 'aws-cdk-lib';
 import { FeatureDtype, FeatureSchema, FeatureValue } from '../contract';
+import { Expectation } from './expectation';
 import { PiiClass } from './pii-class';
+import { renderExpectations } from './render-expectations';
 import { requireColumn, requireSeconds, requireText } from '../private/declarations';
 import { fail } from '../private/fail';
 
@@ -14,6 +16,8 @@ export interface FeatureOptions {
   readonly maxAge?: Duration;
   /** How personal the value is. @default PiiClass.NONE */
   readonly pii?: PiiClass;
+  /** What its values are expected to be, judged on every row that comes in: each rule once. @default - anything of its type */
+  readonly expect?: Expectation[];
 }
 
 /** Options of a truth value. */
@@ -86,6 +90,7 @@ export class Feature {
         `${what} is required and has the default ${JSON.stringify(defaultValue)}: a required feature is never defaulted, so drop one of the two`);
     }
     if (defaultValue !== undefined) requireDefault(what, dtype, defaultValue);
+    const expectations = renderExpectations(what, dtype, options.expect ?? [], defaultValue);
     this.schema = {
       name,
       dtype,
@@ -94,6 +99,7 @@ export class Feature {
       required,
       ...options.maxAge === undefined ? {} : { maxAge: requireSeconds(`maxAge of ${what}`, options.maxAge) },
       piiClass: (options.pii ?? PiiClass.NONE)._render(),
+      ...expectations === undefined ? {} : { expectations },
     };
   }
 

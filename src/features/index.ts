@@ -1,4 +1,5 @@
 export * from './entity-key';
+export * from './expectation';
 export * from './feature';
 export * from './feature-group';
 export * from './feature-store';
