@@ -75,6 +75,7 @@ const project = new awscdk.AwsCdkConstructLibrary({
     `@types/node@^${RUNTIME_NODE}.0.0`,
     '@grpc/grpc-js@^1.14.7',
     '@grpc/proto-loader@^0.8.1',
+    '@smithy/node-http-handler@^4.14.2',
     '@smithy/signature-v4@^5',
     'ajv-draft-04@^1.0.0',
     'aws-cdk@2.1148.1',

@@ -1,6 +1,6 @@
 import { FEATURE_DTYPES, FeatureDtype, FeatureValue, PII_CLASSES, PiiClass } from './datatypes';
 import { FEATURE_EXPECTATIONS_SCHEMA, FeatureExpectations, FRESHNESS_SCHEMA } from './expectations';
-import { array, enumeration, integer, JsonSchema, NAME_PATTERN, object, string } from './json-schema';
+import { array, COLUMN_PATTERN, enumeration, integer, JsonSchema, NAME_PATTERN, object, string } from './json-schema';
 
 /** One feature of a group, in its final form. */
 export interface FeatureSchema {
@@ -45,9 +45,9 @@ export const FEATURE_GROUP_SCHEMA: JsonSchema = object({
   version: integer(1),
   description: string(),
   owner: string(),
-  entityKeys: array(object({ name: string(NAME_PATTERN), dtype: enumeration(['string', 'int64']) }), { minItems: 1, maxItems: 4 }),
+  entityKeys: array(object({ name: string(COLUMN_PATTERN), dtype: enumeration(['string', 'int64']) }), { minItems: 1, maxItems: 4 }),
   features: array(object({
-    name: string(NAME_PATTERN),
+    name: string(COLUMN_PATTERN),
     dtype: enumeration(FEATURE_DTYPES),
     description: string(),
     default: { type: ['boolean', 'number', 'string'] },

@@ -6,6 +6,9 @@ export interface JsonSchema {
 /** A string that names one thing: lower case, digits, `_` and `-`, at most 63 characters (a DNS label and an OpenSearch index name). */
 export const NAME_PATTERN = '^[a-z][a-z0-9_-]{0,62}$';
 
+/** A column of a feature group: Athena and Glue take no `-` in one. */
+export const COLUMN_PATTERN = '^[a-z][a-z0-9_]{0,62}$';
+
 /** A tensor name: what ONNX and Triton accept and a URL needs no escape for. */
 export const TENSOR_NAME_PATTERN = '^[A-Za-z_][A-Za-z0-9_.:/-]{0,127}$';
 

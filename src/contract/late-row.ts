@@ -5,8 +5,11 @@
 import { createHash } from 'node:crypto';
 import { OnlineItem } from './online-item';
 
+/** A string, a number, or the parts of an entity. */
+type ImageAttribute = { readonly S: string } | { readonly N: string } | { readonly L: readonly { readonly S: string }[] };
+
 /** An item as DynamoDB writes it in JSON: attribute name → type → text. */
-export type OnlineImage = Readonly<Record<string, { readonly S: string } | { readonly N: string }>>;
+export type OnlineImage = Readonly<Record<string, ImageAttribute>>;
 
 /** `eventSource` of a late row. DynamoDB's own records have `aws:dynamodb` there. */
 export const LATE_ROW_SOURCE = 'thalos-brain:late-row';

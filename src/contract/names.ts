@@ -4,6 +4,8 @@
 export const Binding = {
   REGION: 'REGION',
   FEATURE_TABLE: 'FEATURE_TABLE',
+  /** Name of the Kinesis stream that feeds the offline tables: a writer puts rows there that lost online ({@link LateRow}). */
+  FEATURE_STREAM: 'FEATURE_STREAM',
   VECTOR_ENDPOINT: 'VECTOR_ENDPOINT',
   ARTIFACT_BUCKET: 'ARTIFACT_BUCKET',
   ROLLOUT_APPLICATION: 'ROLLOUT_APPLICATION',

@@ -39,3 +39,6 @@ export function offlineColumns(group: Pick<FeatureGroupSchema, 'entityKeys' | 'f
 export function offlineTableName({ name, version }: Pick<FeatureGroupSchema, 'name' | 'version'>): string {
   return `${name.replace(/-/g, '_')}_v${version}`;
 }
+
+/** Beside the function that delivers: the schemas of the groups that it knows, a JSON array. */
+export const FEATURE_GROUPS_FILE = 'feature-groups.json';

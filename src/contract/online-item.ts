@@ -27,6 +27,8 @@ export const OnlineItem = {
   FEATURES: 'features',
   /** String: digest of the canonical values, the last tie-break between two rows of one instant; the larger one wins. */
   DIGEST: 'digest',
+  /** List of strings: the parts of the entity's key, where the partition key holds only their digest. */
+  ENTITY: 'entity',
 } as const;
 
 /** Largest partition key, bytes of UTF-8 (Amazon DynamoDB developer guide, "Service, account, and table quotas"). */
@@ -50,6 +52,15 @@ export function onlineKey(group: Pick<FeatureGroupSchema, 'name' | 'version'>, e
   if (Buffer.byteLength(key, 'utf8') <= ONLINE_KEY_MAX_BYTES) return key;
   return `${prefix}~${createHash('sha256').update(key, 'utf8').digest('hex')}`;
 }
+
+/** The parts of a key, as {@link onlineKey} wrote them; undefined where the key is of another group or version, or holds only their digest. */
+export function onlineEntity(group: Pick<FeatureGroupSchema, 'name' | 'version'>, key: string): string[] | undefined {
+  const prefix = `${group.name}#${group.version}#`;
+  if (!key.startsWith(prefix) || key.startsWith('~', prefix.length)) return undefined;
+  return key.slice(prefix.length).split('#').map((part) => part.replace(/%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g, unescapePart));
+}
+
+const unescapePart = (_: string, wide: string | undefined, narrow: string) => String.fromCharCode(parseInt(wide ?? narrow, 16));
 
 /** Parts that are written as they are: mostly all. */
 const PLAIN = /^[ !"$&-}]*$/;

@@ -1,6 +1,6 @@
 import { Duration, Token } from 'aws-cdk-lib';
 import { IConstruct } from 'constructs';
-import { RESERVED_COLUMNS } from '../contract';
+import { COLUMN_PATTERN, RESERVED_COLUMNS } from '../contract';
 import { fail } from './fail';
 import { requireName } from './names';
 
@@ -20,6 +20,9 @@ export function requireText(scope: IConstruct | undefined, what: string, text: s
 /** A name of a feature or entity key: it is a column of the offline table too. */
 export function requireColumn(what: string, name: string): string {
   requireName(undefined, what, name);
+  if (!new RegExp(COLUMN_PATTERN).test(name)) {
+    fail(undefined, 'InvalidColumn', `${what} must match ${COLUMN_PATTERN}, got '${name}': it is a column of a table in Glue, which takes '_' and no '-'`);
+  }
   if ((RESERVED_COLUMNS as readonly string[]).includes(name)) {
     fail(undefined, 'ReservedColumn', `${what} must not be '${name}': every row carries ${RESERVED_COLUMNS.join(', ')} already, choose another name`);
   }

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expiresAt, ONLINE_KEY_MAX_BYTES, onlineKey, OnlineItem } from '../../src/contract';
+import { expiresAt, ONLINE_KEY_MAX_BYTES, onlineEntity, onlineKey, OnlineItem } from '../../src/contract';
 
 const GROUP = { name: 'customer', version: 2 };
 const bytes = (key: string) => Buffer.byteLength(key, 'utf8');
@@ -54,4 +54,19 @@ describe('the expiry of an online item', () => {
 test('attributes of an online item have names of their own', () => {
   const names = Object.values(OnlineItem);
   expect(new Set(names).size).toBe(names.length);
+});
+
+describe('the entity of a key', () => {
+  test('comes back as it went in, unless the key holds its digest', () => {
+    const part = fc.string({ unit: fc.oneof(fc.constantFrom('#', '%', '~', '25', 'u', '\uD800', '\uDC00', 'é'), fc.string({ minLength: 1, maxLength: 1 })), maxLength: 6 });
+    fc.assert(fc.property(fc.array(part, { minLength: 1, maxLength: 4 }), (entity) => {
+      expect(onlineEntity(GROUP, onlineKey(GROUP, entity))).toEqual(entity);
+    }), { numRuns: 3000 });
+    expect(onlineEntity(GROUP, onlineKey(GROUP, ['x'.repeat(3000)]))).toBeUndefined();
+  });
+
+  test('is none where the key is of another group or version', () => {
+    expect(onlineEntity({ name: 'customer', version: 3 }, 'customer#2#c-17')).toBeUndefined();
+    expect(onlineEntity({ name: 'shop', version: 2 }, 'customer#2#c-17')).toBeUndefined();
+  });
 });

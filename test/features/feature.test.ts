@@ -72,6 +72,11 @@ describe('Feature', () => {
     expect(() => EntityKey.int64(name)).toThrow(/InvalidName: an entity key must match/);
   });
 
+  test('fails with a name that Glue takes for no column', () => {
+    expect(() => Feature.float32('dwell-time')).toThrow(/InvalidColumn: a feature name must match .* got 'dwell-time': .* no '-'/);
+    expect(() => EntityKey.int64('user-id')).toThrow(/InvalidColumn: an entity key must match/);
+  });
+
   test('fails when its age is not whole seconds', () => {
     expect(() => Feature.bool('a', { maxAge: Duration.millis(1500) })).toThrow(/InvalidDuration: maxAge of feature 'a' must be whole seconds.*got 1\.5 s/);
     expect(() => Feature.bool('a', { maxAge: Duration.seconds(0) })).toThrow(/got 0 s/);

@@ -5,6 +5,7 @@
  * stands in the way: both read the same table with the same answers, and pass the same tests.
  */
 import { setTimeout as wait } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { BatchGetItemCommand, ConditionalCheckFailedException, type DynamoDBClient, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { BatchGetItem, type BatchGetItemOptions, KEYS_PER_CALL } from './batch-get-item';
 import { CoalescedReads, RETRIES } from './coalesced-reads';
@@ -27,6 +28,15 @@ export interface DynamoDbOnlineStoreOptions {
   readonly retryBudgetMs?: number;
   /** @default - the SDK's client */
   readonly reader?: ItemReader;
+  /** Takes rows that lost, which leave no trace in the table, for the offline one. @default - they are lost */
+  readonly late?: LateRowSink;
+}
+
+/** Where rows go that lost against the stored one. */
+export interface LateRowSink {
+  /** Resolves once every row is safe. */
+  put(items: readonly Item[]): Promise<void>;
+  close(): void;
 }
 
 /** Reads rows of the table by their partition keys. */
@@ -67,6 +77,7 @@ const CONDITION = [
   '(#event = :event AND #created = :created AND #digest < :digest)',
 ].join(' OR ');
 
+const RANK = [OnlineItem.EVENT_TIME, OnlineItem.CREATED_TIME, OnlineItem.DIGEST];
 const NAMES = { '#pk': OnlineItem.PK, '#event': OnlineItem.EVENT_TIME, '#created': OnlineItem.CREATED_TIME, '#digest': OnlineItem.DIGEST };
 
 /** Reads are eventually consistent: a feature that is a second old is as good, at half the price. */
@@ -84,19 +95,26 @@ export class DynamoDbOnlineStore implements OnlineFeatureStore {
   async write(rows: readonly FeatureWrite[]): Promise<void> {
     // all rows are checked before the first is written
     const items = rows.map(itemOf);
+    const lost: Item[] = [];
     let next = 0;
     const writeNext = async (): Promise<void> => {
-      while (next < items.length) await this.put(items[next++]);
+      while (next < items.length) {
+        const item = items[next++];
+        if (!await this.put(item)) lost.push(item);
+      }
     };
     await Promise.all(Array.from({ length: Math.min(WRITES_AT_ONCE, items.length) }, writeNext));
+    if (lost.length > 0) await this.options.late?.put(lost);
   }
 
   async close(): Promise<void> {
     this.reader.close();
+    this.options.late?.close();
     this.options.client.destroy();
   }
 
-  private async put(item: Item): Promise<void> {
+  /** False where another row stands there and stays. */
+  private async put(item: Item): Promise<boolean> {
     const { client, table } = this.options;
     try {
       await client.send(new PutItemCommand({
@@ -105,10 +123,12 @@ export class DynamoDbOnlineStore implements OnlineFeatureStore {
         ConditionExpression: CONDITION,
         ExpressionAttributeNames: NAMES,
         ExpressionAttributeValues: { ':event': item[OnlineItem.EVENT_TIME], ':created': item[OnlineItem.CREATED_TIME], ':digest': item[OnlineItem.DIGEST] },
+        ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
       }));
+      return true;
     } catch (error) {
-      // the stored row wins
-      if (error instanceof ConditionalCheckFailedException) return;
+      // the stored row wins, or is this one: an earlier attempt wrote it
+      if (error instanceof ConditionalCheckFailedException) return RANK.every((name) => isDeepStrictEqual(error.Item?.[name], item[name]));
       throw unavailable(UNAVAILABLE, 'the feature store', error);
     }
   }

@@ -1,6 +1,6 @@
 /** A feature row as an item of the online table, in the layout of contract/online-item.ts, and back. */
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
-import { expiresAt, OnlineItem, onlineKey } from '../../../src/contract';
+import { expiresAt, onlineEntity, OnlineItem, onlineKey } from '../../../src/contract';
 import { BrainError, refuse } from '../../core/errors';
 import { canonicalValues, rowDigest } from '../../core/feature-row';
 import type { FeatureRow, FeatureWrite } from '../../core/ports';
@@ -10,13 +10,16 @@ export type Item = Record<string, AttributeValue>;
 /** Fails with INVALID_FEATURE_ROW where a value does not fit its dtype. */
 export function itemOf({ group, entity, eventTime, createdTime, values }: FeatureWrite): Item {
   const expires = expiresAt(group, eventTime);
+  const key = onlineKey(group, entity);
   return {
-    [OnlineItem.PK]: { S: onlineKey(group, entity) },
+    [OnlineItem.PK]: { S: key },
     [OnlineItem.EVENT_TIME]: { N: String(eventTime) },
     [OnlineItem.CREATED_TIME]: { N: String(createdTime) },
     [OnlineItem.FEATURES]: { S: JSON.stringify(canonicalValues(group, values)) },
     [OnlineItem.DIGEST]: { S: rowDigest(group, values) },
     ...(expires === undefined ? {} : { [OnlineItem.EXPIRES_AT]: { N: String(expires) } }),
+    // what the offline table says in its columns must stand somewhere
+    ...(onlineEntity(group, key) ? {} : { [OnlineItem.ENTITY]: { L: entity.map((part) => ({ S: part })) } }),
   };
 }
 

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Database, RootDatabase } from 'lmdb';
 import type { Natives } from './natives';
-import { type FeatureGroupSchema, type FeatureValue, onlineKey } from '../../../src/contract';
+import { type FeatureGroupSchema, type FeatureValue, onlineEntity, onlineKey } from '../../../src/contract';
 import { canonicalValues, replaces, rowDigest } from '../../core/feature-row';
 import type { FeatureRequest, FeatureRow, FeatureWrite, OnlineFeatureStore } from '../../core/ports';
 
@@ -60,13 +60,12 @@ export class LmdbFeatureStore implements OnlineFeatureStore {
    * tree are left out: the tree holds only their digest.
    */
   entities(group: FeatureGroupSchema, prefix: string, limit: number, after?: readonly string[]): string[][] {
-    const begin = `${group.name}#${group.version}#`;
     const first = Buffer.from(onlineKey(group, [prefix]));
     const start = after ? Buffer.from(onlineKey(group, after)) : first;
     const found: string[][] = [];
     // no UTF-8 text has this byte
     for (const key of this.rows.getKeys({ start, end: Buffer.concat([first, Buffer.from([0xff])]) })) {
-      const entity = entityOf(Buffer.from(key).toString('utf8').slice(begin.length));
+      const entity = onlineEntity(group, Buffer.from(key).toString('utf8'));
       if (!entity || (after && entity.length === after.length && entity.every((part, index) => part === after[index]))) continue;
       found.push(entity);
       if (found.length === limit) break;
@@ -96,12 +95,6 @@ function wins(group: FeatureGroupSchema, row: StoredRow, stored: StoredRow | und
   if (row[0] !== stored[0] || row[1] !== stored[1]) return row[0] === stored[0] ? row[1] > stored[1] : row[0] > stored[0];
   const rank = ([eventTime, createdTime, values]: StoredRow) => ({ eventTime, createdTime, digest: rowDigest(group, values) });
   return replaces(rank(row), rank(stored));
-}
-
-/** The parts of a key, as {@link onlineKey} wrote them; undefined for a digest. */
-function entityOf(key: string): string[] | undefined {
-  if (key.startsWith('~')) return undefined;
-  return key.split('#').map((part) => part.replace(/%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g, (_, wide?: string, narrow?: string) => String.fromCharCode(parseInt(wide ?? narrow!, 16))));
 }
 
 /** The key of the contract; one that is too long for the tree becomes its digest, in the form that the contract gives to long keys. */

@@ -8,6 +8,7 @@ import { filesBelow } from '../../support/templates';
 export const UNSENT: { readonly [operation: string]: string } = {
   InvokeEndpoint: 'of the SageMaker runtime, which the profiles do not bind',
   PutItem: 'features are written by pipelines of the user, with the permission that FeatureStore.connectWriter gives',
+  PutRecords: 'of the same writers, for rows that lose online',
 };
 
 /** Operations of the SDK clients that the source of the runtime names. */

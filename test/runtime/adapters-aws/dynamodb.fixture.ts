@@ -10,10 +10,11 @@ interface PutInput {
   readonly ConditionExpression: string;
   readonly ExpressionAttributeNames: Record<string, string>;
   readonly ExpressionAttributeValues: Item;
+  readonly ReturnValuesOnConditionCheckFailure?: 'ALL_OLD' | 'NONE';
 }
 
-const failure = (type: string, message: string): PeerAnswer => ({
-  status: 400, headers: { 'content-type': 'application/x-amz-json-1.0' }, body: { __type: `com.amazonaws.dynamodb.v20120810#${type}`, message },
+const failure = (type: string, message: string, more: object = {}): PeerAnswer => ({
+  status: 400, headers: { 'content-type': 'application/x-amz-json-1.0' }, body: { __type: `com.amazonaws.dynamodb.v20120810#${type}`, message, ...more },
 });
 
 export class DynamoDbTable {
@@ -53,7 +54,8 @@ export class DynamoDbTable {
     if (input.TableName !== this.name) return failure('ResourceNotFoundException', 'Requested resource not found');
     const stored = this.items.get(input.Item.pk.S!) ?? {};
     if (!holds(input.ConditionExpression, stored, input.ExpressionAttributeNames, input.ExpressionAttributeValues)) {
-      return failure('ConditionalCheckFailedException', 'The conditional request failed');
+      const old = input.ReturnValuesOnConditionCheckFailure === 'ALL_OLD' ? { Item: stored } : {};
+      return failure('ConditionalCheckFailedException', 'The conditional request failed', old);
     }
     this.items.set(input.Item.pk.S!, input.Item);
     return { body: {} };
