@@ -16,4 +16,5 @@ export * from './quarantine';
 export * from './rollout-document';
 export * from './triton-config';
 export * from './triton-options';
+export * from './vector-generations';
 export * from './vector-schema';

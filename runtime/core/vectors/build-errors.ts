@@ -1,0 +1,30 @@
+/** Errors of builds, rollbacks and restore drills of vector indexes. Their codes are the error names that a state machine sees. docs/errors.md shows the same table. */
+
+export const BUILD_ERRORS = {
+  BUILD_RUNNING: 'Another build of the vector index is under way.',
+  BUILD_LOST: 'The build is over: another one took over its index, or it was abandoned.',
+  BUILD_REFUSED: 'The vector store refuses what a build asks of it: a permission, a setting, or a mapping.',
+  SOURCE_EMPTY: 'The source of a build holds no vector.',
+  INVALID_VECTOR: 'A line of the source is no document of the vector index.',
+  DUPLICATE_VECTOR: 'The source holds an id more than once.',
+  LOAD_STALLED: 'The vector store took no vector for longer than a build waits.',
+  RECALL_TOO_LOW: 'The graph of a new generation finds too few of the true neighbours: it never answers.',
+  GRAPH_MEMORY_EXHAUSTED: 'The graphs do not fit in memory: the circuit breaker of the k-NN plugin is open.',
+  ALIAS_MOVED: 'The alias of the vector index moved meanwhile, or stands for several generations.',
+  NO_PREVIOUS_GENERATION: 'No generation is kept to go back to.',
+} as const;
+
+export type BuildErrorCode = keyof typeof BUILD_ERRORS;
+
+/** The name is the code: Step Functions retries and catches by it. */
+export class BuildError extends Error {
+  constructor(readonly code: BuildErrorCode, readonly text: string, options?: ErrorOptions) {
+    super(`${code}: ${text}`, options);
+    this.name = code;
+  }
+}
+
+/** Fails with a coded error. */
+export function stop(code: BuildErrorCode, text: string, cause?: unknown): never {
+  throw new BuildError(code, text, cause === undefined ? undefined : { cause });
+}

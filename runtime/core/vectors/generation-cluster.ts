@@ -1,0 +1,129 @@
+/** What the building of generations needs of a vector store. Every call may be repeated, and says what it found rather than what it expected. */
+import type { VectorIndexSchema } from '../../../src/contract';
+
+/** What one build left to say about its generation. */
+export interface GenerationFacts {
+  readonly documents: number;
+  /** At the gate; undefined where the whole generation has fewer than two vectors. */
+  readonly recall?: number;
+  /** ISO 8601. */
+  readonly builtAt: string;
+  /** Of the build. */
+  readonly build: string;
+  /** Parts of its source. */
+  readonly parts: number;
+}
+
+/** A build that is under way. */
+export interface BuildLease {
+  readonly id: string;
+  readonly generation: string;
+  /** Milliseconds since the epoch. From then on another build may take over. */
+  readonly until: number;
+  /** Milliseconds since the epoch. */
+  readonly began: number;
+  /** Parts that the source was divided into. */
+  readonly parts: number;
+  /** Answers of the gate so far. */
+  readonly gate?: { readonly asked: number; readonly found: number; readonly wanted: number };
+  /** What the alias stood for right before the switch; '' for nothing. */
+  readonly replaces?: string;
+}
+
+/** What is remembered of an index, beside its generations. */
+export interface IndexRecord {
+  /** The highest number that a generation ever had: none is used twice. */
+  readonly last: number;
+  /** The generation that the last build brought, and the one that it took the place of. */
+  readonly kept: readonly string[];
+  readonly facts: Readonly<Record<string, GenerationFacts>>;
+  readonly build?: BuildLease;
+}
+
+export const EMPTY_RECORD: IndexRecord = { last: 0, kept: [], facts: {} };
+
+/** Says which write of a record was read; only the store looks into it. */
+export type RecordVersion = string;
+
+export interface StoredRecord {
+  readonly record: IndexRecord;
+  readonly version: RecordVersion;
+}
+
+/** How far a part of the source is loaded. */
+export interface LoadedPart {
+  /** Lines that were read and taken, and the vectors in them. */
+  readonly lines: number;
+  readonly vectors: number;
+  readonly done: boolean;
+}
+
+/** Segments of a generation's primary shards. */
+export interface MergeState {
+  readonly shards: number;
+  readonly segments: number;
+  readonly running: boolean;
+}
+
+export interface SampledVector {
+  readonly id: string;
+  readonly vector: readonly number[];
+}
+
+export interface Scored {
+  readonly id: string;
+  readonly score: number;
+}
+
+/** What became of one document of a bulk. */
+export interface BulkItem {
+  /** HTTP status. */
+  readonly status: number;
+  readonly reason: string;
+}
+
+export interface BulkAnswer {
+  /** HTTP status of the whole. */
+  readonly status: number;
+  /** In the order of the documents; empty unless the status is 200. */
+  readonly items: readonly BulkItem[];
+}
+
+export interface GenerationCluster {
+  record(index: string): Promise<StoredRecord | undefined>;
+  /** False where the record is no longer the one of `version` (undefined: where there is one already). */
+  saveRecord(index: string, record: IndexRecord, version: RecordVersion | undefined): Promise<boolean>;
+
+  parts(index: string, generation: string, parts: readonly number[]): Promise<(LoadedPart | undefined)[]>;
+  savePart(index: string, generation: string, part: number, loaded: LoadedPart): Promise<void>;
+  dropParts(index: string, generation: string, parts: number): Promise<void>;
+
+  /** Names of all generations that are there, in any order. */
+  generations(index: string): Promise<string[]>;
+  /** The generation that the alias stands for; undefined where there is no alias. Fails with ALIAS_MOVED where it stands for several. */
+  live(index: string): Promise<string | undefined>;
+  /** Without replicas and without refreshes. One that is there already is left as it is. */
+  create(index: VectorIndexSchema, generation: string): Promise<void>;
+  bulk(index: string, generation: string, body: string): Promise<BulkAnswer>;
+  /** No document can be written from now on, and all that were can be found. */
+  seal(index: string, generation: string): Promise<void>;
+  count(index: string, generation: string): Promise<number>;
+  mergeState(index: string, generation: string): Promise<MergeState>;
+  startMerge(index: string, generation: string): Promise<void>;
+  /** Gives it the replicas and the refreshes that it answers with. True once every copy is there. */
+  replicate(index: string, generation: string): Promise<boolean>;
+  /** The same vectors each time, as long as the generation does not change. */
+  sample(index: string, generation: string, size: number): Promise<SampledVector[]>;
+  /** The nearest, by looking at every vector. */
+  exact(index: VectorIndexSchema, generation: string, vector: readonly number[], k: number): Promise<Scored[]>;
+  /** The nearest, as the graph finds them for searchers. */
+  approximate(index: VectorIndexSchema, generation: string, vector: readonly number[], k: number): Promise<Scored[]>;
+  /** Loads the graphs of every copy into memory. False where that takes longer than a call. */
+  warmUp(index: string, generation: string): Promise<boolean>;
+  /** Whether the graphs do not fit: the k-NN plugin's circuit breaker. */
+  memoryExhausted(): Promise<boolean>;
+  /** One step for searchers. False where the alias does not stand for `from` (undefined: for nothing), or `to` is not there: then nothing changed. */
+  moveAlias(index: string, from: string | undefined, to: string): Promise<boolean>;
+  /** Deletes generations in one step, while the alias stands for `live` alone. False where it does not: then nothing changed. */
+  remove(index: string, generations: readonly string[], live: string | undefined): Promise<boolean>;
+}

@@ -1,0 +1,73 @@
+/** How generations of a vector index are built beside the live one, as builder, state machine and reader share it (docs/adr/0075). */
+
+/**
+ * Index of the builders' own records: one document for each vector index (who builds, until when, what is kept), and one for each part of a
+ * build. The point is in no declared name, and a generation is a number: it is never taken for a generation of an index named `thalos`.
+ */
+export const VECTOR_BUILDS_INDEX = 'thalos.builds';
+
+/** The generation that stands behind the alias before the first build: empty. Builds count on from it. */
+export const FIRST_GENERATION = '1';
+
+/** Steps of a build, in their order; each may be repeated at any time, and says whether it is done. */
+export const VECTOR_BUILD_STEPS = ['begin', 'load', 'seal', 'merge', 'replicate', 'check', 'warm', 'switch', 'retire'] as const;
+export type VectorBuildStep = typeof VECTOR_BUILD_STEPS[number] | 'abandon';
+
+/** What a generation must reach before it answers: recall@k against exact search, over a sample of its own vectors. */
+export interface RecallGate {
+  readonly k: number;
+  /** Vectors that are asked for. */
+  readonly sample: number;
+  /** Least share of the true neighbours that the graph finds, 0 to 1. */
+  readonly least: number;
+}
+
+/** Ten neighbours as in the usual benchmarks of nearest-neighbour search (Aumüller et al., "ANN-Benchmarks", 2018); 0.9 is their middle of the field. */
+export const DEFAULT_RECALL_GATE: RecallGate = { k: 10, sample: 100, least: 0.9 };
+
+/** One object of the source: what the step `begin` pins, and the step `load` reads. */
+export interface VectorPart {
+  readonly part: number;
+  readonly key: string;
+  /** Entity tag: an object that changed is refused. */
+  readonly etag: string;
+  readonly bytes: number;
+}
+
+/** Environment variables of the functions that build and that drill. */
+export const VectorBuildEnv = {
+  ENDPOINT: 'VECTOR_ENDPOINT',
+  /** JSON of the declared index. */
+  INDEX: 'VECTOR_INDEX',
+  /** JSON of a {@link RecallGate}. */
+  GATE: 'RECALL_GATE',
+  SOURCE_BUCKET: 'SOURCE_BUCKET',
+  /** Where the list of a build's parts is written: `<prefix>/<build>/parts.json`. */
+  WORK_BUCKET: 'WORK_BUCKET',
+  BRAIN: 'BRAIN',
+  /** Of the snapshots that a drill restores. */
+  REPOSITORY: 'SNAPSHOT_REPOSITORY',
+} as const;
+
+/** Metrics of builds and drills, in the namespace of the brain, by brain and index. */
+export const VectorMetric = {
+  /** Vectors that were loaded. */
+  LOADED: 'VectorsLoaded',
+  /** Share of the parts of a build that are loaded, percent. */
+  PROGRESS: 'VectorBuildProgress',
+  /** Recall of a generation at its gate, 0 to 1. */
+  RECALL: 'VectorBuildRecall',
+  /** From the first step of a build to its switch, seconds. */
+  BUILD_TIME: 'VectorBuildTime',
+  /** Restoring the newest snapshot until it answers, seconds: the part of the recovery time that OpenSearch takes. */
+  RESTORE_TIME: 'VectorRestoreTime',
+  /** Age of the newest snapshot, seconds: what would be lost. */
+  SNAPSHOT_AGE: 'VectorSnapshotAge',
+  /** Recall of the restored generation against exact search in the live one, 0 to 1. */
+  RESTORE_RECALL: 'VectorRestoreRecall',
+  /** Share of the live generation's documents that the snapshot holds, 0 to 1. */
+  RESTORE_COMPLETENESS: 'VectorRestoreCompleteness',
+} as const;
+
+/** Dimension of {@link VectorMetric} beside that of the brain. */
+export const VECTOR_INDEX_DIMENSION = 'VectorIndex';

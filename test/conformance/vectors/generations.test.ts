@@ -1,0 +1,172 @@
+/** Builds of generations on OpenSearch with its k-NN plugin: bulk load, merge, recall gate, warm-up, the step of the alias, and the way back. */
+import type { Client } from '@opensearch-project/opensearch';
+import { GenerationBuilder, openGenerations, signer } from './builder';
+import { items, itemsIndex, ItemSequence } from './items';
+import { OpenSearchServer } from './opensearch-server';
+import { OpenSearchVectorSearch } from '../../../runtime/adapters/aws/opensearch-vector-search';
+import type { GenerationCluster } from '../../../runtime/core/vectors/generation-cluster';
+import { listGenerations, returnToPrevious } from '../../../runtime/core/vectors/generations';
+import type { VectorIndexSchema } from '../../../src/contract';
+import { HttpFaults } from '../../support/http-faults';
+
+jest.setTimeout(600_000);
+
+let server: OpenSearchServer;
+let client: Client;
+let cluster: GenerationCluster;
+const stores: OpenSearchVectorSearch[] = [];
+
+beforeAll(async () => {
+  server = await OpenSearchServer.start({ 'rest.action.multi.allow_explicit_index': 'false' });
+  client = server.client();
+  cluster = openGenerations(server.url);
+});
+afterAll(async () => {
+  await Promise.all(stores.map((store) => store.close()));
+  await server?.stop();
+});
+
+const documents = (seed: number, prefix: string, count = 300) => items(new ItemSequence(seed), count, prefix);
+const settingsOf = async (name: string) => (await client.indices.getSettings({ index: name })).body[name].settings!.index as object;
+
+describe('a generation on a real OpenSearch', () => {
+  const index = itemsIndex('built');
+  const builder = () => new GenerationBuilder(cluster, index);
+
+  test('is loaded, merged to one segment, closed to writes, and given its refreshes before it answers', async () => {
+    expect(await builder().run('one', [documents(1, 'one-', 200), documents(2, 'one+', 100)])).toBe('1');
+    expect((await client.count({ index: index.name })).body.count).toBe(300);
+    const { body: segments } = await client.cat.segments({ index: 'built.1', format: 'json' });
+    expect(segments).toHaveLength(1);
+    expect(await settingsOf('built.1')).toMatchObject({ blocks: { write: 'true' }, refresh_interval: '1s', knn: 'true' });
+    await expect(client.index({ index: 'built.1', id: 'late', body: {} })).rejects.toMatchObject({ statusCode: 403 });
+  });
+
+  test('takes the place of the one before, which stays to return to', async () => {
+    expect(await builder().run('two', [documents(3, 'two-')])).toBe('2');
+    expect(await listGenerations(cluster, index.name)).toEqual([
+      { generation: '2', state: 'live', documents: 300, recall: expect.any(Number), builtAt: expect.stringMatching(/Z$/) },
+      { generation: '1', state: 'previous', documents: 300, recall: expect.any(Number), builtAt: expect.stringMatching(/Z$/) },
+    ]);
+    expect(await returnToPrevious(cluster, index.name)).toEqual({ from: '2', to: '1' });
+    expect(Object.keys((await client.indices.getAlias({ name: index.name })).body)).toEqual(['built.1']);
+    expect(await returnToPrevious(cluster, index.name)).toEqual({ from: '1', to: '2' });
+    expect(await builder().run('three', [documents(4, 'three-')])).toBe('3');
+    expect(Object.keys((await client.indices.get({ index: 'built.*' })).body).sort()).toEqual(['built.2', 'built.3']);
+  });
+
+  test('of a wrong source is refused, and the one that answers stays', async () => {
+    await expect(builder().run('empty', [[]])).rejects.toMatchObject({ code: 'SOURCE_EMPTY' });
+    await builder().abandon('empty');
+    await expect(builder().run('twice', [documents(5, 'same-', 10), documents(6, 'same-', 10)])).rejects.toMatchObject({ code: 'DUPLICATE_VECTOR' });
+    await builder().abandon('twice');
+    expect((await listGenerations(cluster, index.name)).map(({ generation, state }) => [generation, state])).toEqual([['3', 'live'], ['2', 'previous']]);
+  });
+
+  test('whose graph finds too little never answers', async () => {
+    const poor: VectorIndexSchema = { ...itemsIndex('poor'), hnsw: { m: 2, efConstruction: 2, efSearch: 2 } };
+    const run = new GenerationBuilder(cluster, poor, { k: 10, sample: 50, least: 0.9 }).run('poor', [documents(7, 'poor-', 3000)]);
+    await expect(run).rejects.toMatchObject({ code: 'RECALL_TOO_LOW', message: expect.stringMatching(/recall@10 0\.\d+ over 50 vectors/) });
+    expect(await client.indices.existsAlias({ name: 'poor' }).then(({ body }) => body)).toBe(false);
+    await new GenerationBuilder(cluster, poor).abandon('poor');
+    expect(await cluster.generations('poor')).toEqual([]);
+  });
+
+  test('whose builder dies right after any of its calls is finished by the runs that follow', async () => {
+    const dying = itemsIndex('dying');
+    const source = (name: string) => [documents(8, `${name}-`, 30), documents(9, `${name}+`, 30)];
+    for (const name of ['older', 'first']) await new GenerationBuilder(cluster, dying).run(name, source(name));
+    // a segment for each bulk, so that there is something to merge
+    const segmented = new Proxy(cluster, {
+      get: (target, name) => (name !== 'bulk' ? Reflect.get(target, name).bind(target) : async (...args: Parameters<GenerationCluster['bulk']>) => {
+        const answer = await target.bulk(...args);
+        await client.indices.refresh({ index: `${dying.name}.*` });
+        return answer;
+      }),
+    });
+    const answering = async () => {
+      const { body } = await client.search({ index: dying.name, body: { size: 100, _source: false } });
+      return [...new Set(body.hits.hits.map(({ _id }) => _id!.split(/[-+]/)[0]))].concat(String(body.hits.hits.length));
+    };
+    const methods = ['record', 'saveRecord', 'generations', 'live', 'create', 'bulk', 'savePart', 'parts', 'seal', 'count', 'mergeState', 'startMerge', 'replicate',
+      'sample', 'exact', 'approximate', 'warmUp', 'memoryExhausted', 'moveAlias', 'remove'] as const;
+    for (const method of methods) {
+      const died = await new GenerationBuilder(killedAt(segmented, method), dying).run('second', source('second')).then(() => undefined, (error: Error) => error.message);
+      expect(died).toBe(`killed after ${method}`);
+      expect(await answering()).toEqual([methods.indexOf(method) < methods.indexOf('moveAlias') ? 'first' : 'second', '60']);
+    }
+    await new GenerationBuilder(cluster, dying).run('second', source('second'));
+    expect(await answering()).toEqual(['second', '60']);
+    expect((await cluster.generations(dying.name)).sort()).toEqual(['2', '3']);
+  });
+
+  test('waits while the store throttles, repeats only what was refused, and loses nothing', async () => {
+    const throttled = itemsIndex('throttled');
+    const faults = await HttpFaults.start(server.port);
+    try {
+      faults.answerShare(0.4, { status: 429, body: '{"status":429}', headers: { 'content-type': 'application/json' } });
+      const through = openGenerations(`http://127.0.0.1:${faults.port}`);
+      const only = new Proxy(cluster, { get: (target, name) => (name === 'bulk' ? through.bulk.bind(through) : Reflect.get(target, name).bind(target)) });
+      await new GenerationBuilder(only, throttled).run('t', [documents(10, 't-', 400)], 2000);
+      expect(faults.requests).toBeGreaterThan(40);
+      expect((await client.count({ index: throttled.name })).body.count).toBe(400);
+    } finally {
+      await faults.close();
+    }
+  });
+
+  test('is never seen empty or in part by a searcher while generations come and go', async () => {
+    const moving = itemsIndex('seen');
+    await new GenerationBuilder(cluster, moving).run('g1', [documents(11, 'g1-', 120)]);
+    const store = new OpenSearchVectorSearch({ endpoint: server.url, signer: signer() });
+    stores.push(store);
+    const vector = new ItemSequence(12).vector();
+    const seen = new Set<string>();
+    let moves = true;
+    const asking = Promise.all(Array.from({ length: 4 }, async () => {
+      while (moves) {
+        const [{ generation, hits }] = await store.search([{ index: moving, vector, k: 120 }]);
+        expect(hits).toHaveLength(120);
+        expect(hits.every(({ id }) => id.startsWith(`g${generation}-`))).toBe(true);
+        seen.add(generation);
+      }
+    }));
+    for (const next of [2, 3, 4]) {
+      await new GenerationBuilder(cluster, moving).run(`g${next}`, [documents(11 + next, `g${next}-`, 120)]);
+      await returnToPrevious(cluster, moving.name);
+      await returnToPrevious(cluster, moving.name);
+    }
+    moves = false;
+    await asking;
+    expect([...seen].sort()).toEqual(expect.arrayContaining(['1', '4']));
+  });
+
+  test('is built by one at a time', async () => {
+    const shared = itemsIndex('shared');
+    const outcomes = await Promise.allSettled(['x', 'y', 'z'].map((name) => new GenerationBuilder(cluster, shared).run(name, [documents(20, `${name}-`, 50)])));
+    expect(outcomes.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(0);
+    for (const outcome of outcomes) if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'BUILD_RUNNING' });
+    expect(Object.keys((await client.indices.getAlias({ name: shared.name })).body)).toHaveLength(1);
+  });
+
+  test('is not deleted where the alias moved in between', async () => {
+    await expect(cluster.remove(index.name, ['3'], '2')).resolves.toBe(false);
+    await expect(cluster.moveAlias(index.name, '2', '3')).resolves.toBe(false);
+    await expect(cluster.moveAlias(index.name, '3', '99')).resolves.toBe(false);
+    expect(await cluster.live(index.name)).toBe('3');
+  });
+});
+
+/** The store, for a process that dies right after its first call of a method has taken effect. */
+function killedAt(store: GenerationCluster, method: keyof GenerationCluster): GenerationCluster {
+  let dead = false;
+  return new Proxy(store, {
+    get: (target, name) => async (...args: unknown[]) => {
+      if (dead) throw new Error('called by a dead process');
+      const result = await Reflect.get(target, name).apply(target, args);
+      dead = name === method;
+      if (dead) throw new Error(`killed after ${method}`);
+      return result;
+    },
+  });
+}
