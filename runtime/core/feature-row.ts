@@ -1,5 +1,5 @@
 /** Feature values and rows in canonical form, and which of two rows wins (DESIGN §4.4): the same rule online and offline. */
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { refuse } from './errors';
 import type { FeatureRow } from './ports';
 import type { FeatureGroupSchema, FeatureSchema, FeatureValue } from '../../src/contract';
@@ -57,6 +57,31 @@ export function canonicalValues(group: FeatureGroupSchema, values: FeatureRow['v
 /** SHA-256 (hexadecimal) over the canonical values in the order of their names: the last tie-break between two rows of one instant. */
 export function rowDigest(group: FeatureGroupSchema, values: FeatureRow['values']): string {
   return createHash('sha256').update(JSON.stringify(Object.entries(canonicalValues(group, values)))).digest('hex');
+}
+
+/**
+ * The same for many rows of one group: {@link rowDigest} of values that are canonical already, in the order of the group's features. An int64 may be a
+ * bigint.
+ */
+export function rowDigester(group: Pick<FeatureGroupSchema, 'features'>): (values: readonly (FeatureValue | bigint | null)[]) => string {
+  const columns = group.features.map(({ name }, at) => ({ at, name, shown: JSON.stringify(name) })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  return (values) => {
+    let text = '';
+    for (const { at, shown } of columns) {
+      const value = values[at];
+      if (value === null) continue;
+      text += `${text === '' ? '' : ','}[${shown},${canonicalText(value)}]`;
+    }
+    return hash('sha256', `[${text}]`);
+  };
+}
+
+function canonicalText(value: FeatureValue | bigint): string {
+  switch (typeof value) {
+    case 'bigint': return Number.isSafeInteger(Number(value)) ? `${value}` : `"${value}"`;
+    case 'number': return `${value + 0}`;
+    default: return JSON.stringify(value);
+  }
 }
 
 /** When a row was true, when it was learned, and what it says. */

@@ -7,7 +7,7 @@ const BASE = 'CONFORMANCE_BASE';
 
 /** Whether a run of all parts runs this one; `changed` are the files that changed, `undefined` where nobody knows. */
 export function isDue({ room, programs = [] }: Pick<Part, 'room' | 'programs'>, changed: readonly string[] | undefined, built = isBuilt): boolean {
-  if (room === undefined || changed === undefined || programs.every(built)) return true;
+  if (room === undefined || changed === undefined || (programs.length > 0 && programs.every(built))) return true;
   return changed.some((file) => room.some((path) => file === path || file.startsWith(`${path}/`)));
 }
 

@@ -12,7 +12,7 @@ export interface Part {
   readonly programs?: readonly ProgramName[];
   /**
    * What it proves, as paths of this repository. A part that says so is dear: where nothing below them changed, it runs only if its programs are
-   * built already. @default - it runs always
+   * built already, and not at all if it has none. @default - it runs always
    */
   readonly room?: readonly string[];
 }
@@ -63,6 +63,12 @@ export const PARTS: { readonly [name: string]: Part } = {
     proves: 'conditional writes, batch reads, races and faults of the online store, on DynamoDB Local',
     needs: { tools: [NODE, JAVA, MAVEN], memoryGiB: 1, diskGiB: 1 },
     tests: ['features/online-store.test.ts', 'features/faults.test.ts', 'features/service-faults.test.ts'],
+  },
+  'trino': {
+    proves: 'the SQL of training sets, backfills and consistency checks on Iceberg tables of the real Trino, the engine behind Athena: DuckDB and an oracle say the same',
+    needs: { tools: [NODE, NEWEST_JAVA, MAVEN], memoryGiB: 2, diskGiB: 4 },
+    room: ['runtime/core/offline', 'src/contract/offline-table.ts', 'test/conformance/trino', 'test/runtime/core/offline'],
+    tests: ['trino/offline-sql.test.ts'],
   },
   'vectors': {
     proves: 'k-NN scores, filters, generations behind an alias and faults of the network, on OpenSearch; what graphs of Lucene and of FAISS find (FAISS with a native library of our own)',

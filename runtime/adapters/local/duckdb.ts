@@ -44,6 +44,19 @@ export class DuckDb {
     }
   }
 
+  /** Adds rows to a table that is not temporary; texts and whole numbers, in the order of its columns. */
+  async append(table: string, rows: Iterable<readonly (string | bigint)[]>): Promise<void> {
+    const appender = await this.connection.createAppender(table);
+    for (const row of rows) {
+      for (const value of row) {
+        if (typeof value === 'string') appender.appendVarchar(value);
+        else appender.appendBigInt(value);
+      }
+      appender.endRow();
+    }
+    appender.closeSync();
+  }
+
   close(): void {
     this.connection.closeSync();
     this.closeInstance();

@@ -10,8 +10,12 @@ import { commit, digestOfFile, removeUnfinished, syncPath, unfinishedPath } from
 import { reject } from './local-errors';
 import { OfflineLog } from './offline-log';
 import { type ImportColumn, importTable, ROW } from './table-import';
-import type { FeatureGroupSchema, FeatureSchema, FeatureValue } from '../../../src/contract';
+import { type FeatureGroupSchema, type FeatureSchema, type FeatureValue, OfflineColumn } from '../../../src/contract';
+import { rowDigester } from '../../core/feature-row';
 import type { FeatureWrite } from '../../core/ports';
+
+/** Rows whose digests are in memory at once. */
+const DIGESTS_AT_ONCE = 65_536;
 
 export interface Appended {
   readonly snapshot: number;
@@ -44,13 +48,16 @@ export class OfflineStore extends OfflineLog {
     const name = `${String(snapshot).padStart(8, '0')}.parquet`;
     const unfinished = unfinishedPath(join(folder, name));
     try {
+      await this.writeDigests(group, rows);
       const selected = columns.map(({ name: column, type }) => (type === 'time' ? `make_timestamptz(${identifier(column)} * 1000) AS ${column}` : identifier(column)));
-      await this.db.run(`COPY (SELECT ${selected.join(', ')} FROM imported ORDER BY ${ROW}) TO ${literal(unfinished)} (FORMAT parquet, COMPRESSION zstd)`);
+      const whole = `SELECT ${selected.join(', ')}, ${OfflineColumn.ROW_DIGEST} FROM imported JOIN digests USING (${ROW}) ORDER BY ${ROW}`;
+      await this.db.run(`COPY (${whole}) TO ${literal(unfinished)} (FORMAT parquet, COMPRESSION zstd)`);
       syncPath(unfinished);
       commit(unfinished, join(folder, name));
     } finally {
       rmSync(unfinished, { force: true });
       await this.db.run('DROP TABLE IF EXISTS imported');
+      await this.db.run('DROP TABLE IF EXISTS digests');
     }
     this.add(group, { snapshot, addedTime: now, file: name, rows, source });
     return { snapshot, rows, added: true };
@@ -76,6 +83,21 @@ export class OfflineStore extends OfflineLog {
         yield { snapshot, rows, lastOfSnapshot: false };
       }
       yield { snapshot, rows: [], lastOfSnapshot: true };
+    }
+  }
+
+  /** Table `digests`: the digest of each row of `imported`, by {@link ROW}. */
+  private async writeDigests(group: FeatureGroupSchema, rows: number): Promise<void> {
+    await this.db.run(`CREATE OR REPLACE TABLE digests (${ROW} BIGINT, ${OfflineColumn.ROW_DIGEST} VARCHAR)`);
+    const digestOf = rowDigester(group);
+    const features = group.features.map(({ name }) => identifier(name));
+    for (let from = 1; from <= rows; from += DIGESTS_AT_ONCE) {
+      const piece: (readonly [bigint, string])[] = [];
+      const sql = `SELECT ${[ROW, ...features].join(', ')} FROM imported WHERE ${ROW} BETWEEN ${from} AND ${from + DIGESTS_AT_ONCE - 1}`;
+      for await (const chunk of this.db.chunks(sql)) {
+        for (const [row, ...values] of chunk.getRows()) piece.push([row as bigint, digestOf(values as (FeatureValue | bigint | null)[])]);
+      }
+      await this.db.append('digests', piece);
     }
   }
 

@@ -5,6 +5,7 @@ import { DataDirectory } from '../../../runtime/adapters/local/data-directory';
 import { DuckDb } from '../../../runtime/adapters/local/duckdb';
 import { findNatives } from '../../../runtime/adapters/local/natives';
 import { OfflineStore } from '../../../runtime/adapters/local/offline-store';
+import { rowDigest } from '../../../runtime/core/feature-row';
 import type { FeatureWrite } from '../../../runtime/core/ports';
 import type { FeatureGroupSchema } from '../../../src/contract';
 
@@ -76,8 +77,15 @@ describe('the embedded offline store', () => {
     const columns = await db.rows(`DESCRIBE SELECT * FROM read_parquet('${store.paths(GROUP)[0]}')`);
     expect(columns.map(({ column_name: name, column_type: type }) => `${name} ${type}`)).toEqual([
       'region VARCHAR', 'driver BIGINT', 'trips INTEGER', 'odometer BIGINT', 'rating FLOAT', 'earnings DOUBLE', 'active BOOLEAN', 'vehicle VARCHAR',
-      'event_time TIMESTAMP WITH TIME ZONE', 'created_time TIMESTAMP WITH TIME ZONE',
+      'event_time TIMESTAMP WITH TIME ZONE', 'created_time TIMESTAMP WITH TIME ZONE', 'row_digest VARCHAR',
     ]);
+  });
+
+  test('writes the digest of each row, by which the online store breaks a tie', async () => {
+    await append(csv('eu,1,2026-01-01,-7,9223372036854775807,4.7,0.30000000000000004,false,Škoda 🚗', 'eu,2,2026-01-01,,9007199254740991,,-0,,""', 'eu,3,2026-01-01,,,,,,'));
+    const rows = await db.rows(`SELECT row_digest FROM read_parquet('${store.paths(GROUP)[0]}') ORDER BY driver`);
+    const given: FeatureWrite['values'][] = [values, { odometer: 9007199254740991, earnings: 0, vehicle: '' }, {}];
+    expect(rows.map(({ row_digest: digest }) => digest)).toEqual(given.map((each) => rowDigest(GROUP, each)));
   });
 
   test('a created time in the file is kept, one that lacks is the time of the import', async () => {

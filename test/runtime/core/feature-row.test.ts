@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { CONFIGURATION } from './brain.fixture';
-import { canonicalValue, replaces, rowDigest, type RowRank } from '../../../runtime/core/feature-row';
+import { canonicalValue, replaces, rowDigest, rowDigester, type RowRank } from '../../../runtime/core/feature-row';
 import { scoreOf } from '../../../runtime/core/similarity';
 
 const [DRIVERS] = CONFIGURATION.featureGroups;
@@ -27,6 +27,21 @@ describe('which feature row wins', () => {
     expect(rowDigest(DRIVERS, { odometer: '5', trips: -0, rating: Math.fround(4.7), badge: null })).toBe(digest);
     expect(rowDigest(DRIVERS, { rating: 4.7, trips: 1, odometer: 5 })).not.toBe(digest);
     expect(digest).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  test('the digest of many rows is that of each', () => {
+    const features = ([['b', 'bool'], ['a', 'int32'], ['é', 'int64'], ['i', 'int64'], ['f', 'float64'], ['s', 'string']] as const)
+      .map(([name, dtype]) => ({ name, dtype, required: false, piiClass: 'none' as const }));
+    const group = { ...DRIVERS, features };
+    const digestOf = rowDigester(group);
+    const value = fc.tuple(...[
+      fc.boolean(), fc.integer(), fc.maxSafeInteger(), fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+      fc.double({ noNaN: true, noDefaultInfinity: true }), fc.string({ unit: 'binary' }),
+    ].map((each: fc.Arbitrary<boolean | number | bigint | string>) => fc.option(each)));
+    fc.assert(fc.property(value, (values) => {
+      const row = Object.fromEntries(values.map((each, at) => [group.features[at].name, typeof each === 'bigint' ? each.toString() : each]));
+      expect(digestOf(values)).toBe(rowDigest(group, row));
+    }));
   });
 });
 
