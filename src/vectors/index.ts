@@ -2,4 +2,5 @@ export * from './similarity';
 export * from './vector-engine';
 export * from './vector-field';
 export * from './vector-index';
+export * from './vector-quantization';
 export * from './vector-store';

@@ -2,6 +2,7 @@ import { VectorIndexSchema } from '../contract';
 import { Similarity } from './similarity';
 import { VectorEngine } from './vector-engine';
 import { VectorField } from './vector-field';
+import { VectorQuantization } from './vector-quantization';
 import { requireInteger, requireText } from '../private/declarations';
 import { fail } from '../private/fail';
 import { requireName, requireUnique } from '../private/names';
@@ -16,6 +17,16 @@ export interface HnswParameters {
   readonly efSearch?: number;
 }
 
+/** How large an index becomes, and how it lies on the nodes. */
+export interface VectorIndexSize {
+  /** Vectors that it holds at most: what its memory is checked against. @default - unknown; its memory is not checked, and a warning says so */
+  readonly vectors?: number;
+  /** Primary shards, 1 to 1024. @default - one for each 30 GiB of vectors in single precision */
+  readonly shards?: number;
+  /** Copies of each shard beside its primary. With standby, copies and primary together are a multiple of 3. @default - 2 with standby, 1 with several data nodes, 0 with one */
+  readonly replicas?: number;
+}
+
 /** Properties of {@link VectorIndex}. */
 export interface VectorIndexProps {
   /** Number of elements of each vector, 1 to 16000. */
@@ -28,6 +39,10 @@ export interface VectorIndexProps {
   readonly fields?: VectorField[];
   /** Shape of the graph. @default - m 16, efConstruction 100, efSearch 100 */
   readonly hnsw?: HnswParameters;
+  /** How vectors are kept in memory. @default VectorQuantization.none() */
+  readonly quantization?: VectorQuantization;
+  /** How large it becomes. @default - unknown: one shard, and its memory is not checked */
+  readonly size?: VectorIndexSize;
   /** What the vectors stand for; at most 1024 characters. @default - none */
   readonly description?: string;
 }
@@ -45,6 +60,13 @@ const MAX_M = 512;
 const MAX_EF_CONSTRUCTION = { lucene: 3200, faiss: 4096 };
 const MAX_EF_SEARCH = 4096;
 
+/** Limit of `index.number_of_shards` (OpenSearch documentation, "Index settings"). */
+const MAX_SHARDS = 1024;
+/** Of a shard that is searched: 10 to 30 GiB where latency counts (OpenSearch Service developer guide, "Choosing the number of shards"). */
+const SHARD_BYTES = 30 * 2 ** 30;
+/** More vectors than one brain's domain can hold by far; what is beyond is a mistake. */
+const MAX_VECTORS = 1e12;
+
 /** Vectors of one dimension and one similarity that are searched together. Its data lives in generations behind an alias of this name. */
 export class VectorIndex {
   /**
@@ -61,13 +83,18 @@ export class VectorIndex {
   /** Length of its vectors. */
   readonly dimension: number;
 
+  /** @internal */
+  readonly _size: VectorIndexSize;
+
   private readonly schema: VectorIndexSchema;
 
   private constructor(name: string, props: VectorIndexProps) {
     this.name = requireName(undefined, 'a vector index name', name);
     this.dimension = props.dimension;
     const what = `vector index '${name}'`;
-    const engine = (props.engine ?? VectorEngine.FAISS)._render();
+    const declaredEngine = props.engine ?? VectorEngine.FAISS;
+    const engine = declaredEngine._render();
+    const { size = {} } = props;
     const fields = props.fields ?? [];
 
     requireInteger(undefined, 'OutOfRange', `the dimension of ${what}`, props.dimension, 1, MAX_DIMENSION, 'reduce the dimension of the embedding');
@@ -84,6 +111,13 @@ export class VectorIndex {
     requireInteger(undefined, 'OutOfRange', `efConstruction of ${what}`, hnsw.efConstruction, 2, MAX_EF_CONSTRUCTION[engine], `with the ${engine} engine; the default is 100`);
     requireInteger(undefined, 'OutOfRange', `efSearch of ${what}`, hnsw.efSearch, 2, MAX_EF_SEARCH, 'the default is 100');
 
+    if (size.vectors !== undefined) requireInteger(undefined, 'OutOfRange', `the vectors of ${what}`, size.vectors, 1, MAX_VECTORS);
+    if (size.replicas !== undefined) requireInteger(undefined, 'OutOfRange', `the replicas of ${what}`, size.replicas, 0, 100);
+    const shards = size.shards ?? Math.max(1, Math.ceil(4 * props.dimension * (size.vectors ?? 0) / SHARD_BYTES));
+    requireInteger(undefined, 'OutOfRange', `the shards of ${what}`, shards, 1, MAX_SHARDS);
+    this._size = { ...size, shards };
+
+    const quantization = (props.quantization ?? VectorQuantization.none())._render({ what, engine: declaredEngine, similarity: props.similarity });
     this.schema = {
       name,
       dimension: props.dimension,
@@ -91,6 +125,7 @@ export class VectorIndex {
       engine,
       fields: fields.map((field) => field._toSchema()),
       hnsw,
+      ...quantization === undefined ? {} : { quantization },
       ...props.description === undefined ? {} : { description: requireText(undefined, `the description of ${what}`, props.description) },
     };
   }

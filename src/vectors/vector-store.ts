@@ -1,15 +1,17 @@
-import { ArnFormat, Lazy, Names, Resource, Stack } from 'aws-cdk-lib';
+import { ArnFormat, Lazy, Resource, Stack } from 'aws-cdk-lib';
 import { CfnSecurityGroupIngress, EbsDeviceVolumeType, ISecurityGroup, ISubnet, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
-import { ArnPrincipal, IRole, Policy, PolicyDocument, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { ArnPrincipal, IRole, Policy, PolicyDocument, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { CfnResourcePolicy, LogGroup } from 'aws-cdk-lib/aws-logs';
 import { CfnDomain, Domain, EngineVersion, IDomain, TLSSecurityPolicy } from 'aws-cdk-lib/aws-opensearchservice';
 import { Construct, IConstruct, IDependable } from 'constructs';
 import { Binding } from '../contract';
-import { BrainEnvironment, VectorCapacity } from '../environment';
+import { BrainEnvironment } from '../environment';
 import { IBrainNetwork } from '../network';
+import { DomainLogs } from './domain-logs';
+import { requireFit, ZONES } from './index-layout';
+import { requireCapacity, requireVersion } from './require-capacity';
 import { VectorIndex } from './vector-index';
-import { advise, fail } from '../private/fail';
+import { fail } from '../private/fail';
 import { requireUnique } from '../private/names';
 import { IWorkload } from '../security/workload';
 
@@ -54,12 +56,6 @@ export interface VectorStoreAttributes {
   /** The indexes (or aliases) that it holds. */
   readonly indexes: VectorIndex[];
 }
-
-/** Zones of the domain: with standby, two serve and one waits. */
-const ZONES = 3;
-
-/** Least version with cosine similarity in FAISS (OpenSearch documentation, "Methods and engines"); the scores here are those of this version on. */
-const LEAST_VERSION = [2, 19];
 
 const HTTPS = 443;
 
@@ -153,6 +149,7 @@ export class VectorStore extends VectorStoreBase {
     requireVersion(this, version);
     const capacity = props.environment.vectorCapacity;
     requireCapacity(this, capacity);
+    requireFit(this, props.indexes, capacity);
     this.indexes = [...props.indexes];
     this._indexNames = this.indexes.map((index) => index.name);
     this.network = props.network;
@@ -251,46 +248,6 @@ export class VectorStore extends VectorStoreBase {
   }
 }
 
-interface DomainLogsProps {
-  readonly environment: BrainEnvironment;
-  readonly encryptionKey: IKey;
-}
-
-/** The domain's four logs, and one policy that lets OpenSearch write them: an account has room for ten such policies per region. */
-class DomainLogs extends Construct {
-  readonly audit: LogGroup;
-  readonly application: LogGroup;
-  readonly slowSearch: LogGroup;
-  readonly slowIndex: LogGroup;
-
-  constructor(scope: Construct, id: string, { environment, encryptionKey }: DomainLogsProps) {
-    super(scope, id);
-    const group = (name: string) => new LogGroup(this, name, {
-      encryptionKey, retention: environment.logRetention, removalPolicy: environment.removalPolicy,
-    });
-    this.audit = group('Audit');
-    this.application = group('Application');
-    this.slowSearch = group('SlowSearch');
-    this.slowIndex = group('SlowIndex');
-
-    const stack = Stack.of(this);
-    new CfnResourcePolicy(this, 'Policy', {
-      policyName: Names.uniqueResourceName(this, { maxLength: 200 }),
-      policyDocument: stack.toJsonString(new PolicyDocument({
-        statements: [new PolicyStatement({
-          principals: [new ServicePrincipal('es.amazonaws.com')],
-          actions: ['logs:CreateLogStream', 'logs:PutLogEvents', 'logs:PutLogEventsBatch'],
-          resources: [this.audit, this.application, this.slowSearch, this.slowIndex].map((logGroup) => logGroup.logGroupArn),
-          conditions: {
-            StringEquals: { 'aws:SourceAccount': stack.account },
-            ArnLike: { 'aws:SourceArn': stack.formatArn({ service: 'es', resource: 'domain', resourceName: '*' }) },
-          },
-        })],
-      })),
-    });
-  }
-}
-
 /** One private subnet in each of `zones` zones. */
 function privateSubnets(scope: Construct, network: IBrainNetwork, zones: number): ISubnet[] {
   const subnets = network.privateSubnets.slice(0, zones);
@@ -298,36 +255,4 @@ function privateSubnets(scope: Construct, network: IBrainNetwork, zones: number)
     fail(scope, 'TooFewSubnets', `a vector store must have private subnets in ${zones} AZs, got ${subnets.length}: pass a network with a private subnet in each`);
   }
   return subnets;
-}
-
-function requireVersion(scope: Construct, version: EngineVersion): void {
-  const [, major, minor] = /^OpenSearch_(\d+)\.(\d+)$/.exec(version.version) ?? fail(scope, 'UnsupportedVersion',
-    `the version must be OpenSearch 2.19 or newer, got '${version.version}': use EngineVersion.OPENSEARCH_3_5`);
-  const [leastMajor, leastMinor] = LEAST_VERSION;
-  if (Number(major) < leastMajor || (Number(major) === leastMajor && Number(minor) < leastMinor)) {
-    fail(scope, 'UnsupportedVersion',
-      `the version must be OpenSearch 2.19 or newer, got '${version.version}': cosine similarity in FAISS and these scores came with it`);
-  }
-}
-
-/** What the service refuses only when it makes the domain (OpenSearch Service developer guide, "Multi-AZ with standby"). */
-function requireCapacity(scope: Construct, capacity: VectorCapacity): void {
-  const { dataNodes, dataNodeType, masterNodeType, standby, volumeSizeGiB } = capacity;
-  if (!Number.isInteger(dataNodes) || dataNodes < 1 || (dataNodes > 1 && dataNodes % ZONES !== 0)) {
-    fail(scope, 'DataNodes', `dataNodes must be 1 or a multiple of ${ZONES}, got ${dataNodes}: nodes are spread evenly over ${ZONES} AZs`);
-  }
-  if (dataNodes === 1) {
-    advise(scope, 'vectorStoreInOneZone', 'The vector store has one data node, in one AZ: the loss of that AZ, or of the node, loses its search. Use 3.');
-  }
-  if (standby && (dataNodes % ZONES !== 0 || masterNodeType === undefined)) {
-    fail(scope, 'StandbyCapacity', `standby needs three dedicated masters and a multiple of ${ZONES} data nodes, `
-      + `got masterNodeType ${masterNodeType} and ${dataNodes} data nodes: set masterNodeType and dataNodes, or leave standby out`);
-  }
-  const small = [dataNodeType, masterNodeType].find((type) => type?.startsWith('t'));
-  if (standby && small !== undefined) {
-    fail(scope, 'StandbyInstanceType', `standby does not run on burstable instances, got '${small}': use m7g.large.search or larger, or leave standby out`);
-  }
-  if (volumeSizeGiB !== undefined && (!Number.isInteger(volumeSizeGiB) || volumeSizeGiB < 10)) {
-    fail(scope, 'VolumeSize', `volumeSizeGiB must be an integer of at least 10, got ${volumeSizeGiB}`);
-  }
 }

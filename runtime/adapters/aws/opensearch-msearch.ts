@@ -17,6 +17,8 @@ export interface SearchAnswer {
 const SOURCES = new WeakMap<VectorIndexSchema, string>();
 /** Half an answer would be a wrong one. The index stands in the path alone, so that policies per index hold. */
 const HEADER = '{"allow_partial_search_results":false}\n';
+/** Bits only tell candidates: three for each neighbour are scored by their vectors, as the store does by itself where the index is searched from disk. */
+const RESCORED = ',"rescore":{"oversample_factor":3}';
 const QUERY = `"query":{"knn":{${JSON.stringify(VectorDocument.VECTOR)}:{"vector":[`;
 
 function sourceOf(index: VectorIndexSchema): string {
@@ -41,6 +43,7 @@ export function searchBody(queries: readonly VectorQuery[], from: number, end: n
     // join writes a vector five times as fast as JSON.stringify, 14 µs for 128 dimensions; every component is finite
     body += `${HEADER}{"size":${k},"timeout":"${timeoutMs}ms","track_total_hits":false,"_source":${sourceOf(index)},${QUERY}${vector.join(',')}],"k":${k}`;
     if (filter !== undefined && filter.length > 0) body += `,"filter":${filterText(filter)}`;
+    if (index.quantization?.kind === 'binary') body += RESCORED;
     body += '}}}}\n';
   }
   return body;

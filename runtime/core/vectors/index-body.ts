@@ -54,7 +54,7 @@ function fixedSettings(schema: VectorIndexSchema, { shards }: VectorIndexLayout)
   return {
     knn: true,
     // Lucene keeps as many candidates as neighbours are asked for
-    ...engineOf(schema) === 'faiss' ? { 'knn.algo_param.ef_search': schema.hnsw.efSearch } : {},
+    ...schema.engine === 'faiss' ? { 'knn.algo_param.ef_search': schema.hnsw.efSearch } : {},
     number_of_shards: shards,
   };
 }
@@ -66,21 +66,14 @@ export function indexMapping(schema: VectorIndexSchema): IndexMapping {
   };
 }
 
-/** The engine that builds the graph: four-fold compression on disk is Lucene's, every other one is FAISS's. */
-function engineOf({ engine, quantization }: VectorIndexSchema): VectorIndexSchema['engine'] {
-  if (quantization?.kind !== 'disk' || quantization.compression === 1) return engine;
-  return quantization.compression === 4 ? 'lucene' : 'faiss';
-}
-
-function vectorField(schema: VectorIndexSchema): Readonly<Record<string, Json>> {
-  const { dimension, similarity, hnsw, quantization } = schema;
+function vectorField({ dimension, similarity, engine, hnsw, quantization }: VectorIndexSchema): Readonly<Record<string, Json>> {
   return {
     type: 'knn_vector',
     dimension,
     ...fieldOptions(quantization),
     method: {
       name: 'hnsw',
-      engine: engineOf(schema),
+      engine,
       space_type: SPACES[similarity],
       parameters: { m: hnsw.m, ef_construction: hnsw.efConstruction, ...encoderOption(quantization) },
     },

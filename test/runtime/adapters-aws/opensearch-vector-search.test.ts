@@ -145,6 +145,13 @@ describe('vector search in OpenSearch', () => {
     expect(searchesOf(peer.requests[0].body)[0]._source).toBe(false);
   });
 
+  test('only where bits tell the candidates, asks for them to be scored by their vectors', async () => {
+    const { store, peer } = await start(openSearch(TRIPS, DOCUMENTS, 'trips.1'));
+    await store.search([query(), query({ index: { ...TRIPS, quantization: { kind: 'binary', bits: 1 } } })]);
+    const asked = searchesOf(peer.requests[0].body).map(({ query: { knn } }: any) => knn.vector.rescore);
+    expect(asked).toEqual([undefined, { oversample_factor: 3 }]);
+  });
+
   test('the time that is left is the limit of each search', async () => {
     const { store, peer } = await start(openSearch(TRIPS, DOCUMENTS, 'trips.1'));
     await store.search([query()], { deadline: MONOTONIC_CLOCK.now() + 400 });

@@ -59,11 +59,9 @@ describe('the body of a generation', () => {
     expect(vectorOf({ quantization: { kind: 'binary', bits } })).toMatchObject({ method: { parameters: { encoder: { name: 'binary', parameters: { bits } } } } });
   });
 
-  test.each([[1, 'faiss'], [2, 'faiss'], [4, 'lucene'], [8, 'faiss'], [16, 'faiss'], [32, 'faiss']] as const)(
-    'on disk is %d times smaller in memory, by %s', (compression, engine) => {
-      expect(vectorOf({ quantization: { kind: 'disk', compression } })).toMatchObject({ mode: 'on_disk', compression_level: `${compression}x`, method: { engine } });
-    },
-  );
+  test.each([1, 2, 4, 8, 16, 32] as const)('on disk is %d times smaller in memory', (compression) => {
+    expect(vectorOf({ quantization: { kind: 'disk', compression } })).toMatchObject({ mode: 'on_disk', compression_level: `${compression}x`, method: { engine: 'faiss' } });
+  });
 
   test('has a name that no other index can have', () => {
     expect(generationIndex(INDEX, '7')).toBe('flats.7');
