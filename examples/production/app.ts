@@ -73,6 +73,7 @@ const customerActivity = FeatureGroup.define('customer_activity', {
 const offers = VectorIndex.define('offers', {
   description: 'Offers by the embedding of their text',
   dimension: 768,
+  size: { vectors: 200_000 },
   similarity: Similarity.COSINE,
   fields: [VectorField.keyword('category'), VectorField.float('margin')],
 });

@@ -48,6 +48,7 @@ const routeHistory = FeatureGroup.define('route_history', {
 const flights = VectorIndex.define('flights', {
   description: 'Past flights out of Chicago by hour, weekday, place and season: the nearest are the same flight on other days',
   dimension: FLIGHT_DIMENSION,
+  size: { vectors: 100_000 },
   similarity: Similarity.L2,
   fields: [
     VectorField.boolean('late'),
