@@ -9,7 +9,8 @@ export interface Terminal {
 }
 
 export interface Progress {
-  update(done: number, total: number): void;
+  /** @param note stands behind the numbers */
+  update(done: number, total: number, note?: string): void;
   /** Removes the bar: the line of result takes its place. */
   end(): void;
 }
@@ -22,6 +23,8 @@ export interface Screen {
 
 /** Milliseconds between two drawings: often enough to be seen moving. */
 const REDRAW_EVERY = 80;
+/** Seconds until the rate says something. */
+const RATE_AFTER = 1;
 const BAR_WIDTH = 24;
 const CLEAR_LINE = '\r\u001B[K';
 
@@ -44,11 +47,16 @@ export class StandardTerminal implements Terminal {
     const { err: screen, now } = this;
     if (!screen.isTTY) return { update: () => undefined, end: () => undefined };
     let drawn = -Infinity;
+    let began: { readonly at: number; readonly done: number } | undefined;
     return {
-      update(done, total) {
-        if (now() - drawn < REDRAW_EVERY && done < total) return;
-        drawn = now();
-        screen.write(CLEAR_LINE + bar(label, done, total).slice(0, (screen.columns ?? 80) - 1));
+      update(done, total, note) {
+        const at = now();
+        began ??= { at, done };
+        if (at - drawn < REDRAW_EVERY && done < total) return;
+        drawn = at;
+        const seconds = (at - began.at) / 1000;
+        const rate = seconds < RATE_AFTER ? '' : `, ${count(Math.round((done - began.done) / seconds))} a second`;
+        screen.write(CLEAR_LINE + `${bar(label, done, total)}${rate}${note === undefined ? '' : `, ${note}`}`.slice(0, (screen.columns ?? 80) - 1));
       },
       end() {
         if (drawn > -Infinity) screen.write(CLEAR_LINE);

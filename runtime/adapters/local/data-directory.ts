@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { reject, systemCode } from './local-errors';
 import { acquireLock, type ProcessLock } from './process-lock';
-import { Paths, type FeatureGroupSchema } from '../../../src/contract';
+import { Paths, quarantinePath, type FeatureGroupSchema } from '../../../src/contract';
 
 export class DataDirectory {
   readonly root: string;
@@ -47,6 +47,11 @@ export class DataDirectory {
 
   offline(group: FeatureGroupSchema): string {
     return join(this.root, 'offline', group.name, `v${group.version}`);
+  }
+
+  /** Rows of a group that were not written. @param name of the file, without its ending */
+  quarantine(group: FeatureGroupSchema, name: string): string {
+    return join(this.root, quarantinePath(group, name));
   }
 
   vectors(index: string): string {

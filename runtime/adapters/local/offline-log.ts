@@ -19,6 +19,8 @@ export interface LogEntry {
   readonly rows: number;
   /** Digest of the file that was imported: importing it again adds nothing. */
   readonly source: string;
+  /** Rows of the file that went to the quarantine instead. @default 0 */
+  readonly quarantined?: number;
 }
 
 export class OfflineLog {

@@ -3,14 +3,17 @@
  * DuckDB writes them, and any reader of parquet reads them.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { DataDirectory } from './data-directory';
 import { type DuckDb, identifier, literal } from './duckdb';
 import { commit, digestOfFile, removeUnfinished, syncPath, unfinishedPath } from './durable-files';
 import { reject } from './local-errors';
 import { OfflineLog } from './offline-log';
+import { QuarantineFile } from './quarantine-file';
+import { columnsOf, quarantineOf } from './row-import';
 import { type ImportColumn, importTable, ROW } from './table-import';
-import { type FeatureGroupSchema, type FeatureSchema, type FeatureValue, OfflineColumn } from '../../../src/contract';
+import { type FeatureGroupSchema, type FeatureSchema, type FeatureValue, OfflineColumn, type QuarantineReason } from '../../../src/contract';
+import { BatchProfile, type Violation } from '../../core/data-quality/batch-profile';
 import { rowDigester } from '../../core/feature-row';
 import type { FeatureWrite } from '../../core/ports';
 
@@ -18,10 +21,26 @@ import type { FeatureWrite } from '../../core/ports';
 const DIGESTS_AT_ONCE = 65_536;
 
 export interface Appended {
+  /** The snapshot that has the rows of the file. */
   readonly snapshot: number;
   readonly rows: number;
   /** False where these bytes were imported before. */
   readonly added: boolean;
+  /** Rows that were not taken. */
+  readonly quarantined: number;
+  /** Where they are; undefined where there are none. */
+  readonly quarantine?: string;
+  /** How many for each reason; empty for a file that was imported before. */
+  readonly reasons: ReadonlyMap<QuarantineReason, number>;
+  /** What the rows that were taken show together; empty for a file that was imported before. */
+  readonly violations: readonly Violation[];
+}
+
+export interface AppendOptions {
+  /** Refuse the whole file for one row that cannot be taken. @default false */
+  readonly strict?: boolean;
+  /** Called as rows are judged. */
+  readonly progress?: (done: number, total: number) => void;
 }
 
 export class OfflineStore extends OfflineLog {
@@ -31,24 +50,43 @@ export class OfflineStore extends OfflineLog {
 
   /**
    * Adds the rows of a parquet, CSV or JSON Lines file. Its columns are the group's entity keys and features, `event_time`, and
-   * `created_time`, which is `now` where it is absent. Only for the holder of the group's lock.
+   * `created_time`, which is `now` where it is absent. Rows that cannot be taken go to the quarantine. Only for the holder of the group's lock.
    */
-  async append(group: FeatureGroupSchema, file: string, now: number): Promise<Appended> {
+  async append(group: FeatureGroupSchema, file: string, now: number, options: AppendOptions = {}): Promise<Appended> {
     const folder = this.data.offline(group);
     mkdirSync(folder, { recursive: true });
     this.removeOrphans(group);
     const source = existsSync(file) ? await digestOfFile(file) : reject('FILE_NOT_FOUND', `${file} does not exist`);
+    const refused = new QuarantineFile(group, this.data.quarantine(group, source.replace('sha256:', '').slice(0, 16)), basename(file), now);
     const before = this.entries(group).find((entry) => entry.source === source);
-    if (before) return { snapshot: before.snapshot, rows: before.rows, added: false };
-
+    if (before) {
+      const { snapshot, rows, quarantined = 0 } = before;
+      const quarantine = quarantined > 0 ? refused.path : undefined;
+      return { snapshot, rows, added: false, quarantined, quarantine, reasons: refused.reasons, violations: [] };
+    }
     const columns = columnsOf(group, now);
-    const rows = await importTable(this.db, 'imported', file, columns);
-    if (rows === 0) reject('INVALID_VALUE', `${file} holds no rows; nothing was imported`);
-    const snapshot = this.latest(group) + 1;
+    const profile = new BatchProfile(group);
+    try {
+      const rows = await importTable(this.db, 'imported', file, columns, quarantineOf(group, { refused, profile, now, ...options }));
+      const quarantine = refused.commit();
+      if (rows === 0) reject('INVALID_VALUE', `${file} holds no rows${refused.rows > 0 ? ` that can be taken, ${refused.rows} are in ${refused.path}` : ''}; nothing was imported`);
+      const snapshot = this.latest(group) + 1;
+      const name = await this.writeParquet(group, snapshot, columns);
+      this.add(group, { snapshot, addedTime: now, file: name, rows, source, ...refused.rows > 0 ? { quarantined: refused.rows } : {} });
+      return { snapshot, rows, added: true, quarantined: refused.rows, quarantine, reasons: refused.reasons, violations: profile.violations(now) };
+    } finally {
+      refused.close();
+      await this.db.run('DROP TABLE IF EXISTS imported');
+    }
+  }
+
+  /** Gives the name of the file that then holds what was imported. */
+  private async writeParquet(group: FeatureGroupSchema, snapshot: number, columns: readonly ImportColumn[]): Promise<string> {
+    const folder = this.data.offline(group);
     const name = `${String(snapshot).padStart(8, '0')}.parquet`;
     const unfinished = unfinishedPath(join(folder, name));
     try {
-      await this.writeDigests(group, rows);
+      await this.writeDigests(group);
       const selected = columns.map(({ name: column, type }) => (type === 'time' ? `make_timestamptz(${identifier(column)} * 1000) AS ${column}` : identifier(column)));
       const whole = `SELECT ${selected.join(', ')}, ${OfflineColumn.ROW_DIGEST} FROM imported JOIN digests USING (${ROW}) ORDER BY ${ROW}`;
       await this.db.run(`COPY (${whole}) TO ${literal(unfinished)} (FORMAT parquet, COMPRESSION zstd)`);
@@ -56,11 +94,9 @@ export class OfflineStore extends OfflineLog {
       commit(unfinished, join(folder, name));
     } finally {
       rmSync(unfinished, { force: true });
-      await this.db.run('DROP TABLE IF EXISTS imported');
       await this.db.run('DROP TABLE IF EXISTS digests');
     }
-    this.add(group, { snapshot, addedTime: now, file: name, rows, source });
-    return { snapshot, rows, added: true };
+    return name;
   }
 
   /** Rows that the snapshots after `after` added, in pieces, each with the snapshot that it came with. */
@@ -87,11 +123,13 @@ export class OfflineStore extends OfflineLog {
   }
 
   /** Table `digests`: the digest of each row of `imported`, by {@link ROW}. */
-  private async writeDigests(group: FeatureGroupSchema, rows: number): Promise<void> {
+  private async writeDigests(group: FeatureGroupSchema): Promise<void> {
+    // quarantined rows leave gaps
+    const last = Number((await this.db.rows(`SELECT max(${ROW}) AS last FROM imported`))[0].last);
     await this.db.run(`CREATE OR REPLACE TABLE digests (${ROW} BIGINT, ${OfflineColumn.ROW_DIGEST} VARCHAR)`);
     const digestOf = rowDigester(group);
     const features = group.features.map(({ name }) => identifier(name));
-    for (let from = 1; from <= rows; from += DIGESTS_AT_ONCE) {
+    for (let from = 1; from <= last; from += DIGESTS_AT_ONCE) {
       const piece: (readonly [bigint, string])[] = [];
       const sql = `SELECT ${[ROW, ...features].join(', ')} FROM imported WHERE ${ROW} BETWEEN ${from} AND ${from + DIGESTS_AT_ONCE - 1}`;
       for await (const chunk of this.db.chunks(sql)) {
@@ -109,15 +147,6 @@ export class OfflineStore extends OfflineLog {
     const named = new Set(this.entries(group).map(({ file }) => file));
     for (const name of readdirSync(folder)) if (name.endsWith('.parquet') && !named.has(name)) rmSync(join(folder, name));
   }
-}
-
-function columnsOf(group: FeatureGroupSchema, now: number): ImportColumn[] {
-  return [
-    ...group.entityKeys.map(({ name, dtype }): ImportColumn => ({ name, type: dtype, what: `entity key '${name}'`, required: true })),
-    ...group.features.map(({ name, dtype }): ImportColumn => ({ name, type: dtype, what: `feature '${name}'`, required: false })),
-    { name: 'event_time', type: 'time', what: "'event_time'", required: true },
-    { name: 'created_time', type: 'time', what: "'created_time'", required: true, optional: true, absent: String(now) },
-  ];
 }
 
 function valuesOf(features: readonly FeatureSchema[], values: readonly (FeatureValue | null)[]): Record<string, FeatureValue | null> {

@@ -1,48 +1,71 @@
 /**
- * Reading a parquet, CSV or JSON Lines file into typed columns. Every value is first read as text, so that nothing is rounded, guessed or
- * dropped on the way, and one that does not fit its type is reported with its row.
+ * Reading a parquet, CSV or JSON Lines file into typed columns. A value that does not fit its type refuses its row, with the reason; the
+ * caller decides whether that refuses the file.
  */
-import { existsSync } from 'node:fs';
-import { extname } from 'node:path';
-import { type DuckDb, identifier, literal } from './duckdb';
-import { messageOf, reject } from './local-errors';
+import { type DuckDb, identifier } from './duckdb';
+import { reject } from './local-errors';
+import { LINE, readTexts, ROW, type SourceColumn, UNKNOWN } from './table-source';
+import type { Refusal } from '../../core/data-quality/row-check';
+
+export { ROW } from './table-source';
 
 export type ColumnType = 'bool' | 'int32' | 'int64' | 'float32' | 'float64' | 'string' | 'time' | { readonly vector: number };
 
-export interface ImportColumn {
-  readonly name: string;
+export interface ImportColumn extends SourceColumn {
   readonly type: ColumnType;
-  /** What a person reads in an error, e.g. `feature 'age'`. */
-  readonly what: string;
-  /** No row may lack it. */
-  readonly required: boolean;
-  /** The whole column may be missing: it is null then, or `absent`. */
-  readonly optional?: boolean;
   /** SQL for a row without a value. @default - null */
   readonly absent?: string;
+  /** It is part of an entity's key. */
+  readonly key?: boolean;
+  /** Its values stand in no error. */
+  readonly personal?: boolean;
+}
+
+/** What a caller does with rows that are not imported. */
+export interface Quarantine {
+  /** One refused row refuses the file, with INVALID_VALUE. */
+  readonly strict: boolean;
+  /** SQL of what {@link judge} sees of a row, behind {@link ROW}; `total` rows come. */
+  readonly judged: readonly string[];
+  judge(row: readonly unknown[], total: number): Refusal | undefined;
+  /**
+   * Called for each refused row in the order of the file, when all rows are judged.
+   *
+   * @param record JSON text of the row as it came: a line of JSON is that line, no number of it rounded
+   */
+  refused(row: number, refusal: Refusal, record: string): void;
 }
 
 /** Problems that one error text names before it stops counting them up. */
 const SHOWN_PROBLEMS = 5;
-
-/** Position of the row in the file, from 1 and without the header. */
-export const ROW = 'row_number';
+/** Rows of one statement that names them. */
+const ROWS_AT_ONCE = 5000;
+/** How a file writes a number that is none. */
+const NOT_FINITE = /^\s*[+-]?(nan|inf|infinity|[\d.]+(e[+-]?\d+)?)\s*$/i;
 
 /**
- * Creates table `name` with the typed columns and {@link ROW}. Fails with FILE_NOT_FOUND, UNREADABLE_FILE, MISSING_COLUMN, UNKNOWN_COLUMN or
- * INVALID_VALUE; then no table is left.
+ * Creates table `name` with the typed columns and {@link ROW}, and gives the number of its rows. Fails with FILE_NOT_FOUND, UNREADABLE_FILE,
+ * MISSING_COLUMN or UNKNOWN_COLUMN; without a quarantine, or with a strict one, also if a row is refused, with UNREADABLE_FILE,
+ * UNKNOWN_COLUMN or INVALID_VALUE. Then no table is left.
  */
-export async function importTable(db: DuckDb, name: string, file: string, columns: readonly ImportColumn[]): Promise<number> {
-  if (!existsSync(file)) reject('FILE_NOT_FOUND', `${file} does not exist`);
+export async function importTable(
+  db: DuckDb, name: string, file: string, columns: readonly ImportColumn[], quarantine?: Quarantine,
+): Promise<number> {
   const raw = identifier(`${name} as text`);
   const table = identifier(name);
-  const present = await presentColumns(db, file, columns);
   try {
-    const texts = columns.map((column) => `CAST(${present.has(column.name) ? identifier(column.name) : 'NULL'} AS VARCHAR) AS ${identifier(column.name)}`);
-    await reading(file, db.run(`CREATE TEMP TABLE ${raw} AS SELECT row_number() OVER () AS ${ROW}, ${texts.join(', ')} FROM ${sourceSql(file, [...present])}`));
+    const refusals = new Map<number, Refusal>();
+    const unreadable = new Map<number, string>();
+    for (const { row, text, line } of await readTexts(db, raw, file, columns, quarantine?.strict === false)) {
+      refusals.set(row, { reason: 'UNREADABLE', text });
+      unreadable.set(row, line);
+    }
     const typed = columns.map((column) => `${typedSql(column)} AS ${identifier(column.name)}`);
     await db.run(`CREATE TEMP TABLE ${table} AS SELECT ${ROW}, ${typed.join(', ')} FROM ${raw} ORDER BY ${ROW}`);
-    await requireValues(db, raw, table, columns);
+    await refuseMisfits(db, { raw, table, columns }, refusals);
+    if (quarantine) await refuseJudged(db, table, quarantine, refusals);
+    if (!quarantine || quarantine.strict) refuseAll(file, columns, refusals);
+    else await moveRefused(db, { raw, table, columns }, { quarantine, refusals, unreadable });
     return Number((await db.rows(`SELECT count(*) AS count FROM ${table}`))[0].count);
   } catch (error) {
     await db.run(`DROP TABLE IF EXISTS ${table}`);
@@ -52,42 +75,15 @@ export async function importTable(db: DuckDb, name: string, file: string, column
   }
 }
 
-async function presentColumns(db: DuckDb, file: string, columns: readonly ImportColumn[]): Promise<Set<string>> {
-  const rows = await reading(file, db.rows(`DESCRIBE SELECT * FROM ${sourceSql(file)}`));
-  const present = rows.map((row) => String(row.column_name));
-  const declared = columns.map(({ name }) => name);
-  const missing = columns.filter(({ name, optional }) => !optional && !present.includes(name));
-  if (missing.length > 0) {
-    reject('MISSING_COLUMN', `${file} lacks ${missing.map(({ what }) => what).join(', ')}; it has the columns ${present.join(', ')}`);
-  }
-  const unknown = present.filter((column) => !declared.includes(column));
-  if (unknown.length > 0) {
-    reject('UNKNOWN_COLUMN', `${file} has the column ${unknown.map((column) => `'${column}'`).join(', ')}, which is not declared; the columns are ${declared.join(', ')}`);
-  }
-  return new Set(present);
-}
-
-/** @param columns read these as text; otherwise the file's own types */
-function sourceSql(file: string, columns?: readonly string[]): string {
-  const path = literal(file);
-  switch (extname(file).toLowerCase()) {
-    case '.parquet':
-      return `read_parquet(${path})`;
-    case '.csv':
-      // an empty field is no value, a quoted empty one is the empty text
-      return `read_csv(${path}, header = true, all_varchar = true, allow_quoted_nulls = false, auto_detect = true)`;
-    case '.jsonl':
-    case '.ndjson':
-      return columns
-        ? `read_json(${path}, format = 'newline_delimited', columns = {${columns.map((column) => `${literal(column)}: 'VARCHAR'`).join(', ')}})`
-        : `read_json(${path}, format = 'newline_delimited', sample_size = -1)`;
-    default:
-      return reject('UNREADABLE_FILE', `${file} must end with .parquet, .csv or .jsonl`);
-  }
-}
-
-async function reading<T>(file: string, result: Promise<T>): Promise<T> {
-  return result.catch((error: unknown) => reject('UNREADABLE_FILE', `${file}: ${messageOf(error).split('\n')[0]}`, error));
+/** Fails with the first problems, where there are any. */
+export function refuseAll(file: string, columns: readonly ImportColumn[], refusals: ReadonlyMap<number, Refusal>): void {
+  if (refusals.size === 0) return;
+  const unknown = [...refusals.values()].find(({ reason }) => reason === 'UNKNOWN_FEATURE')?.column;
+  if (unknown !== undefined) reject('UNKNOWN_COLUMN', `${file} has the column '${unknown}', which is not declared; the columns are ${columns.map(({ name }) => name).join(', ')}`);
+  const rows = [...refusals].sort(([a], [b]) => a - b);
+  const more = rows.length > SHOWN_PROBLEMS ? ` (and ${rows.length - SHOWN_PROBLEMS} more rows)` : '';
+  const code = rows.some(([, { reason }]) => reason === 'UNREADABLE') ? 'UNREADABLE_FILE' : 'INVALID_VALUE';
+  reject(code, `${rows.slice(0, SHOWN_PROBLEMS).map(([row, { text }]) => `row ${row}: ${text}`).join('; ')}${more}; nothing was imported`);
 }
 
 /** SQL of the value; null where the text does not fit the type. */
@@ -130,22 +126,69 @@ function describeType(type: ColumnType): string {
   return type === 'time' ? 'a time (ISO 8601, or epoch seconds or milliseconds)' : type;
 }
 
-async function requireValues(db: DuckDb, raw: string, table: string, columns: readonly ImportColumn[]): Promise<void> {
+/** Rows with a value that does not fit, without one that they need, or with one that is not declared: the first of each counts. */
+async function refuseMisfits(db: DuckDb, { raw, table, columns }: Tables, refusals: Map<number, Refusal>): Promise<void> {
   const wrong = columns.map(({ name, required, absent }) => {
     const column = identifier(name);
     const unfit = `(typed.${column} IS NULL AND given.${column} IS NOT NULL)`;
     return required && absent === undefined ? `(typed.${column} IS NULL)` : unfit;
   });
-  const from = `FROM ${table} AS typed JOIN ${raw} AS given USING (${ROW}) WHERE ${wrong.join(' OR ')}`;
-  const count = Number((await db.rows(`SELECT count(*) AS count ${from}`))[0].count);
-  if (count === 0) return;
-  const shown = wrong.map((condition, at) => `${condition} AS wrong_${at}, substr(given.${identifier(columns[at].name)}, 1, 64) AS text_${at}`);
-  const rows = await db.rows(`SELECT ${ROW}, ${shown.join(', ')} ${from} ORDER BY ${ROW} LIMIT ${SHOWN_PROBLEMS}`);
-  const problems = rows.flatMap((row) => columns.flatMap(({ what, type }, at) => {
-    if (row[`wrong_${at}`] !== true) return [];
-    const text = row[`text_${at}`];
-    return [`row ${row[ROW]}: ${what} ${text === null ? 'has no value' : `must be ${describeType(type)}, got '${text}'`}`];
-  }));
-  const more = count > rows.length ? ` (and ${count - rows.length} more rows)` : '';
-  reject('INVALID_VALUE', `${problems.slice(0, SHOWN_PROBLEMS).join('; ')}${more}; nothing was imported`);
+  const first = `CASE ${wrong.map((condition, at) => `WHEN ${condition} THEN ${at}`).join(' ')} ELSE -1 END`;
+  const text = `CASE ${wrong.map((condition, at) => `WHEN ${condition} THEN substr(given.${identifier(columns[at].name)}, 1, 64)`).join(' ')} END`;
+  const sql = `SELECT ${ROW}::DOUBLE, given.${UNKNOWN}, ${first}, ${text} FROM ${table} AS typed JOIN ${raw} AS given USING (${ROW})
+    WHERE given.${UNKNOWN} IS NOT NULL OR ${wrong.join(' OR ')}`;
+  for await (const chunk of db.chunks(sql)) {
+    for (const [row, unknown, at, value] of chunk.getRows() as [number, string | null, number, string | null][]) {
+      refusals.set(row, unknown === null ? misfit(columns[at], value) : { reason: 'UNKNOWN_FEATURE', column: unknown, text: `'${unknown}' is not declared` });
+    }
+  }
+}
+
+function misfit({ name, what, type, key, personal }: ImportColumn, text: string | null): Refusal {
+  if (text === null) return { reason: type === 'time' ? 'MISSING_TIME' : 'MISSING_KEY', column: name, text: `${what} has no value` };
+  const reason = (type === 'float32' || type === 'float64') && NOT_FINITE.test(text) ? 'NOT_FINITE' : 'WRONG_TYPE';
+  return { reason, column: name, text: `${what} must be ${describeType(type)}${key || personal ? '' : `, got '${text}'`}` };
+}
+
+async function refuseJudged(db: DuckDb, table: string, { judged, judge }: Quarantine, refusals: Map<number, Refusal>): Promise<void> {
+  const values = [`${ROW}::DOUBLE`, ...judged];
+  const total = Number((await db.rows(`SELECT count(*) AS count FROM ${table}`))[0].count);
+  for await (const chunk of db.chunks(`SELECT ${values.join(', ')} FROM ${table} ORDER BY ${ROW}`)) {
+    for (const row of chunk.getRows()) {
+      if (refusals.has(row[0] as number)) continue;
+      const refusal = judge(row, total);
+      if (refusal) refusals.set(row[0] as number, refusal);
+    }
+  }
+}
+
+interface Tables {
+  readonly raw: string;
+  readonly table: string;
+  readonly columns: readonly ImportColumn[];
+}
+
+interface Refused {
+  readonly quarantine: Quarantine;
+  readonly refusals: ReadonlyMap<number, Refusal>;
+  /** Lines that are in no table. */
+  readonly unreadable: ReadonlyMap<number, string>;
+}
+
+/** Takes the refused rows out of the table, and hands each over as it came. */
+async function moveRefused(db: DuckDb, { raw, table, columns }: Tables, { quarantine, refusals, unreadable }: Refused): Promise<void> {
+  const rows = [...refusals.keys()].sort((a, b) => a - b);
+  const texts = columns.map(({ name }) => identifier(name));
+  for (let at = 0; at < rows.length; at += ROWS_AT_ONCE) {
+    const piece = rows.slice(at, at + ROWS_AT_ONCE);
+    const among = `WHERE ${ROW} IN (${piece.join(', ')})`;
+    const records = new Map<number, string>();
+    for await (const chunk of db.chunks(`SELECT ${ROW}::DOUBLE, ${LINE}, ${texts.join(', ')} FROM ${raw} ${among}`)) {
+      for (const [row, line, ...values] of chunk.getRows() as [number, string | null, ...(string | null)[]][]) {
+        records.set(row, line ?? JSON.stringify(Object.fromEntries(columns.map(({ name }, column) => [name, values[column]]))));
+      }
+    }
+    await db.run(`DELETE FROM ${table} ${among}`);
+    for (const row of piece) quarantine.refused(row, refusals.get(row)!, records.get(row) ?? JSON.stringify(unreadable.get(row)));
+  }
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataDirectory } from '../../../runtime/adapters/local/data-directory';
@@ -7,7 +7,7 @@ import { findNatives } from '../../../runtime/adapters/local/natives';
 import { OfflineStore } from '../../../runtime/adapters/local/offline-store';
 import { rowDigest } from '../../../runtime/core/feature-row';
 import type { FeatureWrite } from '../../../runtime/core/ports';
-import type { FeatureGroupSchema } from '../../../src/contract';
+import type { FeatureGroupSchema, QuarantinedRow } from '../../../src/contract';
 
 const feature = (name: string, dtype: FeatureGroupSchema['features'][number]['dtype']) => ({ name, dtype, required: false, piiClass: 'none' as const });
 const GROUP: FeatureGroupSchema = {
@@ -42,7 +42,7 @@ describe('the embedded offline store', () => {
     return join(root, name);
   };
   const csv = (...lines: string[]) => file('in.csv', [HEADER, ...lines, ''].join('\n'));
-  const append = (path: string, group = GROUP) => store.append(group, path, NOW);
+  const append = (path: string, group = GROUP, strict = false) => store.append(group, path, NOW, { strict });
   async function written(after = 0, group = GROUP): Promise<Omit<FeatureWrite, 'group'>[]> {
     const rows: Omit<FeatureWrite, 'group'>[] = [];
     for await (const piece of store.rowsAfter(group, after)) rows.push(...piece.rows.map(({ group: _, ...row }) => row));
@@ -68,7 +68,7 @@ describe('the embedded offline store', () => {
       return join(root, 'in.parquet');
     }],
   ])('takes %s, and every dtype comes out as it went in', async (_, source) => {
-    expect(await append(await source())).toEqual({ snapshot: 1, rows: 2, added: true });
+    expect(await append(await source())).toEqual({ snapshot: 1, rows: 2, added: true, quarantined: 0, reasons: new Map(), violations: [] });
     expect(await written()).toEqual(expected);
   });
 
@@ -107,7 +107,7 @@ describe('the embedded offline store', () => {
   test('the same bytes are added once', async () => {
     const path = csv('eu,1,2026-01-01,1,,,,,');
     await append(path);
-    expect(await append(path)).toEqual({ snapshot: 1, rows: 1, added: false });
+    expect(await append(path)).toEqual({ snapshot: 1, rows: 1, added: false, quarantined: 0, reasons: new Map(), violations: [] });
     expect(store.paths(GROUP)).toHaveLength(1);
   });
 
@@ -142,11 +142,102 @@ describe('the embedded offline store', () => {
     ['a time that is none', ['eu,1,yesterday,,,,,,'], /'event_time' must be a time \(ISO 8601, or epoch seconds or milliseconds\), got 'yesterday'/],
     ['no event time', ['eu,1,,1,,,,,'], /row 1: 'event_time' has no value/],
     ['no entity', [',1,2026-01-01,1,,,,,'], /row 1: entity key 'region' has no value/],
-    ['many bad rows', Array.from({ length: 9 }, () => 'eu,x,2026-01-01,1,,,,,'), /row 5: entity key 'driver' must be int64, got 'x' \(and 4 more rows\)/],
-  ])('fails when a row has %s, and adds nothing', async (_, lines, message) => {
-    await expect(append(csv(...lines))).rejects.toThrow(message);
+    ['a time ahead of the clock', ['eu,1,2026-02-01,1,,,,,'], /row 1: 'event_time' is 2026-02-01T00:00:00.000Z, 2592000 s ahead/],
+    ['a line of another length', ['eu,1,2026-01-01,1'], /row 1: Expected Number of Columns: 9 Found: 4/],
+    ['many bad rows', Array.from({ length: 9 }, () => 'eu,x,2026-01-01,1,,,,,'), /row 5: entity key 'driver' must be int64 \(and 4 more rows\)/],
+  ])('fails, where it is strict, when a row has %s, and adds nothing', async (_, lines, message) => {
+    await expect(append(csv(...lines), GROUP, true)).rejects.toThrow(message);
     expect(store.latest(GROUP)).toBe(0);
     expect(readdirSync(data.offline(GROUP))).toEqual([]);
+  });
+
+  describe('takes the rows that fit, and puts the others into the quarantine', () => {
+    const quarantined = (path?: string) => readFileSync(path!, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as QuarantinedRow);
+    const shown = (rows: QuarantinedRow[]) => rows.map(({ row, reason, column, text }) => `${row} ${reason} ${column}: ${text}`);
+
+    test('of CSV, each with its reason, its place and what stood there', async () => {
+      const { quarantine, ...appended } = await append(csv(
+        'eu,1,2026-01-01T12:00:00Z,1,,,,,', 'eu,2,2026-01-01,many,,,,,', 'eu,3', 'eu,4,2026-01-01,4,,,,,', ',5,2026-01-01,5,,,,,', 'eu,x,2026-01-01,6,,,,,',
+        'eu,7,,7,,,,,', 'eu,8,yesterday,8,,,,,', 'eu,9,2027-01-01,9,,,,,', 'eu,10,2026-01-01,,,inf,,,', 'eu,11,2026-01-01,,,1e39,,,', 'eu,12,"2026-01-01,1', 'eu,13,2026-01-01,13,,,,,',
+      ));
+      expect(appended).toEqual({ snapshot: 1, rows: 2, added: true, quarantined: 10, reasons: expect.any(Map), violations: [] });
+      expect((await written()).map(({ values: { trips } }) => trips)).toEqual([1, 4]);
+      expect(shown(quarantined(quarantine))).toEqual([
+        "2 WRONG_TYPE trips: feature 'trips' must be int32, got 'many'",
+        '3 UNREADABLE undefined: Expected Number of Columns: 9 Found: 2',
+        "5 MISSING_KEY region: entity key 'region' has no value",
+        "6 WRONG_TYPE driver: entity key 'driver' must be int64",
+        "7 MISSING_TIME event_time: 'event_time' has no value",
+        "8 WRONG_TYPE event_time: 'event_time' must be a time (ISO 8601, or epoch seconds or milliseconds), got 'yesterday'",
+        "9 FUTURE_TIME event_time: 'event_time' is 2027-01-01T00:00:00.000Z, 31449600 s ahead of this clock; 300 s are tolerated",
+        "10 NOT_FINITE rating: feature 'rating' must be float32, got 'inf'",
+        "11 NOT_FINITE rating: feature 'rating' must be float32, got '1e39'",
+        '12 UNREADABLE undefined: Value with unterminated quote found.',
+      ]);
+      expect(quarantined(quarantine)[0]).toEqual({
+        group: 'drivers',
+        version: 1,
+        reason: 'WRONG_TYPE',
+        column: 'trips',
+        text: expect.any(String),
+        source: 'in.csv',
+        row: 2,
+        time: new Date(NOW).toISOString(),
+        record: { region: 'eu', driver: '2', event_time: '2026-01-01', trips: 'many', odometer: null, rating: null, earnings: null, active: null, vehicle: null, created_time: null },
+      });
+    });
+
+    test('of JSON Lines, whose lines have members of their own', async () => {
+      const { quarantine, rows } = await append(file('in.jsonl', [
+        '{"region":"eu","driver":9007199254740993,"event_time":1767268800,"trips":1}', '{"region":"eu"', '[1]', '',
+        '{"region":"eu","driver":9007199254740995,"event_time":1767268800,"colour":"red","odometer":9007199254740995}', '{"region":"eu","driver":4,"event_time":1767268800,"colour":null}', '',
+      ].join('\n')));
+      expect(rows).toBe(2);
+      expect((await written()).map(({ entity }) => entity[1])).toEqual(['9007199254740993', '4']);
+      expect(shown(quarantined(quarantine))).toEqual([
+        '2 UNREADABLE undefined: the line is no JSON object', '3 UNREADABLE undefined: the line is no JSON object', "4 UNKNOWN_FEATURE colour: 'colour' is not declared",
+      ]);
+      // as it came: no number is rounded
+      expect(readFileSync(quarantine!, 'utf8')).toContain('"record":{"region":"eu","driver":9007199254740995,"event_time":1767268800,"colour":"red","odometer":9007199254740995}}\n');
+      expect(quarantined(quarantine)[0].record).toBe('{"region":"eu"');
+    });
+
+    test('of parquet, by what the group expects; what a batch shows is said', async () => {
+      const { features } = GROUP;
+      const group = {
+        ...GROUP,
+        freshness: 3600,
+        features: features.map((each) => ({ ...each, ...each.name === 'trips' && { expectations: { min: 0, max: 9 } }, ...each.name === 'rating' && { expectations: { maxNullRate: 0.5 } } })),
+      };
+      await db.run(`COPY (SELECT 'eu' AS region, i AS driver, TIMESTAMP '2026-01-01 12:00:00' AS event_time, i::INTEGER AS trips, NULL::BIGINT AS odometer,
+        CASE WHEN i = 3 THEN 1.5::FLOAT END AS rating, NULL::DOUBLE AS earnings, NULL::BOOLEAN AS active, repeat('é', CASE WHEN i = 5 THEN 300000 ELSE 0 END) AS vehicle
+        FROM range(-1, 11) t(i)) TO '${join(root, 'in.parquet')}' (FORMAT parquet)`);
+      const { quarantine, rows, violations } = await append(join(root, 'in.parquet'), group);
+      expect(rows).toBe(9);
+      expect(shown(quarantined(quarantine))).toEqual([
+        "1 OUT_OF_RANGE trips: feature 'trips' is expected to be from 0 to 9, got -1", expect.stringMatching(/^7 ITEM_TOO_LARGE undefined: the row takes 600\d+ bytes/),
+        "12 OUT_OF_RANGE trips: feature 'trips' is expected to be from 0 to 9, got 10",
+      ]);
+      expect(violations.map(({ text }) => text)).toEqual(["88.9 % of 9 rows have no 'rating', at most 50 % are expected", 'the newest event is 43200 s old, at most 3600 s are expected']);
+    });
+
+    test('once: the same file again says where they are', async () => {
+      const path = csv('eu,1,2026-01-01,1,,,,,', 'eu,2,2026-01-01,many,,,,,');
+      const first = await append(path);
+      expect(await append(path)).toEqual({ ...first, reasons: new Map(), added: false });
+    });
+
+    test('and adds nothing where none fits', async () => {
+      await expect(append(csv('eu,x,2026-01-01,1,,,,,'))).rejects.toThrow(/INVALID_VALUE: .*holds no rows that can be taken, 1 are in .*quarantine.drivers.v1.\w{16}\.jsonl; nothing was imported/);
+      expect(store.latest(GROUP)).toBe(0);
+    });
+  });
+
+  test('reads CSV by its header, whatever separates its columns, without a guess at what quotes mean', async () => {
+    const lines = [HEADER, 'eu,1,2026-01-01,1,,,,,"say ""hi"", twice"', ''].join('\n');
+    await append(file('in.csv', `\ufeff${lines.replace(/\n/g, '\r\n')}`));
+    await append(file('in.csv', lines.replace('hi"", twice', 'hi""; twice').replace(/,/g, ';')));
+    expect((await written()).map(({ values: { vehicle } }) => vehicle)).toEqual(['say "hi", twice', 'say "hi"; twice']);
   });
 
   test('fails when a column is missing or not declared', async () => {

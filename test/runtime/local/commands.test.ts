@@ -89,6 +89,28 @@ describe('the command line', () => {
   });
 });
 
+describe('an import of features', () => {
+  const bad = 'driver,trips,rating,event_time\nann,1,0.5,2026-01-01\nbob,many,0.5,2026-01-01\n,2,0.5,2026-01-01\n';
+  const run = (...args: string[]) => {
+    writeFileSync(join(work, 'bad.csv'), bad);
+    return thalos('features', 'import', 'drivers', join(work, 'bad.csv'), '--assembly', assembly, '--data-dir', data, ...args);
+  };
+
+  test('takes the rows that fit, and says where the others are', async () => {
+    const { status, out, err } = await run();
+    expect({ status, out }).toEqual({ status: 0, out: 'imported 1 rows into feature group drivers version 1: snapshot 1\n' });
+    const [, path] = /^2 rows are in the quarantine \(1 WRONG_TYPE, 1 MISSING_KEY\): (.*)\n$/.exec(err)!;
+    expect(readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line).row)).toEqual([2, 3]);
+  });
+
+  test('takes nothing where it is strict', async () => {
+    const { status, err } = await run('--strict');
+    expect({ status, err }).toEqual({
+      status: 1, err: "error: INVALID_VALUE: row 2: feature 'trips' must be int32, got 'many'; row 3: entity key 'driver' has no value; nothing was imported\n",
+    });
+  });
+});
+
 describe('the data directory', () => {
   test.each([
     ['local', () => [assembly]],
@@ -244,7 +266,7 @@ describe('imports', () => {
 
   test('name the row and the value that do not fit', async () => {
     const rows = file('x.csv', 'driver,trips,rating,event_time\nann,1,2,2026-01-01\nbob,two,2,2026-01-01\n');
-    await failing(/^error: INVALID_VALUE: row 2: feature 'trips' must be int32, got 'two'; nothing was imported\n$/, 'features', 'import', 'drivers', rows);
+    await failing(/^error: INVALID_VALUE: row 2: feature 'trips' must be int32, got 'two'; nothing was imported\n$/, 'features', 'import', 'drivers', rows, '--strict');
     const vectors = file('x.jsonl', '{"id":"a","vector":[1],"fare":1}\n');
     await failing(/^error: INVALID_VALUE: row 1: 'vector' must be a list of 2 finite numbers, got '\[1\]'; nothing was imported\n$/, 'vectors', 'import', 'places', vectors);
   });

@@ -24,6 +24,16 @@ describe('progress', () => {
     ]);
   });
 
+  test('says how fast it goes, once that can be said, and what else there is to say', () => {
+    let now = 0;
+    const err = screen(true);
+    const progress = new StandardTerminal(screen(true), err, () => now).progress('rows');
+    progress.update(100, 1000, '2 quarantined');
+    now += 2000;
+    progress.update(700, 1000, '3 quarantined');
+    expect(err.written.map((text) => text.split(' % ')[1])).toEqual(['100 of 1,000, 2 quarantined', '700 of 1,000, 300 a second, 3 quarantined']);
+  });
+
   test('is never wider than the terminal', () => {
     const err = screen(true, 20);
     new StandardTerminal(screen(true), err, () => 0).progress('features drivers').update(1, 2);

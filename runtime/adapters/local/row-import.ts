@@ -1,0 +1,55 @@
+/** The columns of a feature group in a file, and what happens to rows that do not fit them. */
+import { identifier } from './duckdb';
+import type { QuarantineFile } from './quarantine-file';
+import type { ImportColumn, Quarantine } from './table-import';
+import { type FeatureGroupSchema, type FeatureValue, OfflineColumn } from '../../../src/contract';
+import type { BatchProfile } from '../../core/data-quality/batch-profile';
+import { RowCheck } from '../../core/data-quality/row-check';
+
+/** @param now what `created_time` is where the file has none */
+export function columnsOf(group: FeatureGroupSchema, now: number): ImportColumn[] {
+  const { EVENT_TIME, CREATED_TIME } = OfflineColumn;
+  return [
+    ...group.entityKeys.map(({ name, dtype }): ImportColumn => ({ name, type: dtype, what: `entity key '${name}'`, required: true, key: true })),
+    ...group.features.map(({ name, dtype, piiClass }): ImportColumn => ({
+      name, type: dtype, what: `feature '${name}'`, required: false, personal: piiClass !== 'none',
+    })),
+    { name: EVENT_TIME, type: 'time', what: `'${EVENT_TIME}'`, required: true },
+    { name: CREATED_TIME, type: 'time', what: `'${CREATED_TIME}'`, required: true, optional: true, absent: String(now) },
+  ];
+}
+
+export interface Judging {
+  readonly refused: QuarantineFile;
+  /** Learns of every row that is taken. */
+  readonly profile: BatchProfile;
+  readonly now: number;
+  readonly strict?: boolean;
+  readonly progress?: (done: number, total: number) => void;
+}
+
+/** Judges typed rows by what their group expects. */
+export function quarantineOf(group: FeatureGroupSchema, { refused, profile, now, strict = false, progress }: Judging): Quarantine {
+  const check = new RowCheck(group);
+  const [keys, features] = [group.entityKeys.length, check.judged];
+  // int64 beyond 2^53 as text, as everywhere
+  const values = features.map(({ name, dtype }) => (dtype === 'int64' ? `CAST(${identifier(name)} AS VARCHAR)` : identifier(name)));
+  let done = 0;
+  return {
+    strict,
+    judged: [`${OfflineColumn.EVENT_TIME}::DOUBLE`, `${OfflineColumn.CREATED_TIME}::DOUBLE`, ...group.entityKeys.map(({ name }) => `CAST(${identifier(name)} AS VARCHAR)`), ...values],
+    judge: ([, eventTime, createdTime, ...rest], total) => {
+      const row = {
+        eventTime: eventTime as number,
+        createdTime: createdTime as number,
+        entity: rest.slice(0, keys) as string[],
+        values: Object.fromEntries(features.map(({ name }, at) => [name, rest[keys + at] as FeatureValue | null])),
+      };
+      progress?.(++done, total);
+      const refusal = check.check(row, now);
+      if (!refusal) profile.add(row);
+      return refusal;
+    },
+    refused: (row, refusal, record) => refused.add(row, refusal, record),
+  };
+}
