@@ -1,3 +1,4 @@
+export * from './backfill';
 export * from './brain-configuration';
 export * from './datatypes';
 export * from './expectations';

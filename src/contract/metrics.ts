@@ -41,6 +41,15 @@ export const MetricName = {
   CACHE_ENTRIES: 'CacheEntries',
   CANDIDATES: 'Candidates',
   TELEMETRY_DROPPED: 'TelemetryDropped',
+  /** Per {@link DimensionName.FEATURE_GROUP}: lines that backfills have done, rows that they changed online, rows that they refused. */
+  BACKFILL_ROWS: 'BackfillRows',
+  BACKFILL_CHANGED: 'BackfillChanged',
+  BACKFILL_REFUSED: 'BackfillRefused',
+  /** 1 for each backfill that is complete; a dry run is none. */
+  BACKFILL_COMPLETED: 'BackfillCompleted',
+  /** Percent of a sample of entities whose row is absent or older online than offline, and how many were sampled. */
+  FEATURE_SKEW: 'FeatureSkew',
+  FEATURE_SKEW_SAMPLED: 'FeatureSkewSampled',
 } as const;
 export type MetricNameValue = typeof MetricName[keyof typeof MetricName];
 

@@ -1,0 +1,55 @@
+/** One line of what Athena computed, as a row of the feature store. */
+import type { FeatureGroupSchema, FeatureValue, QuarantinedRow, QuarantineReason } from '../../../src/contract';
+import { OfflineColumn } from '../../../src/contract';
+import { BrainError } from '../errors';
+import { canonicalValues } from '../feature-row';
+import type { FeatureWrite } from '../ports';
+
+export interface LineOrigin {
+  readonly source: string;
+  /** From 1. */
+  readonly row: number;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** The row, or why it is none. */
+export function readLine(group: FeatureGroupSchema, line: string, origin: LineOrigin): FeatureWrite | QuarantinedRow {
+  const refused = (reason: QuarantineReason, text: string, record: unknown, column?: string): QuarantinedRow => ({
+    group: group.name,
+    version: group.version,
+    reason,
+    text,
+    ...column === undefined ? {} : { column },
+    source: origin.source,
+    row: origin.row,
+    time: new Date(origin.now).toISOString(),
+    record,
+  });
+  let record: Record<string, unknown>;
+  try {
+    record = JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    return refused('UNREADABLE', 'the line is not JSON', line);
+  }
+  const entity: string[] = [];
+  for (const { name } of group.entityKeys) {
+    const part = record[name];
+    if (typeof part !== 'string') return refused('MISSING_KEY', `entity key '${name}' has no value`, record, name);
+    entity.push(part);
+  }
+  const [eventTime, createdTime] = [record[OfflineColumn.EVENT_TIME], record[OfflineColumn.CREATED_TIME]];
+  if (!isTime(eventTime)) return refused('MISSING_TIME', `'${OfflineColumn.EVENT_TIME}' is no time`, record, OfflineColumn.EVENT_TIME);
+  if (!isTime(createdTime)) return refused('MISSING_TIME', `'${OfflineColumn.CREATED_TIME}' is no time`, record, OfflineColumn.CREATED_TIME);
+  const values: Record<string, FeatureValue | null> = {};
+  for (const { name } of group.features) values[name] = (record[name] ?? null) as FeatureValue | null;
+  try {
+    return { group, entity, eventTime, createdTime, values: canonicalValues(group, values) };
+  } catch (error) {
+    if (!(error instanceof BrainError)) throw error;
+    const { feature } = error.details as { feature?: string };
+    return refused('WRONG_TYPE', error.message, record, feature);
+  }
+}
+
+const isTime = (value: unknown): value is number => Number.isSafeInteger(value);

@@ -1,0 +1,86 @@
+/** Writes one object of a backfill online, as far as its time goes; the state machine asks again until it is done. */
+import { setTimeout as wait } from 'node:timers/promises';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { S3Client } from '@aws-sdk/client-s3';
+import type { Context } from 'aws-lambda';
+import { embeddedMetrics, FUNCTION_LOG } from './function-log';
+import { BackfillEnv, type BackfillPart, type BackfillProgress, Binding, DimensionName, MetricName } from '../../src/contract';
+import { BackfillBucket } from '../adapters/aws/backfill-bucket';
+import { BackfillCheckpoints } from '../adapters/aws/backfill-checkpoints';
+import { DynamoDbOnlineStore } from '../adapters/aws/dynamodb-online-store';
+import { writePart } from '../core/backfill/part-writer';
+import { TokenBucket } from '../core/backfill/token-bucket';
+import { type Clock, SYSTEM_CLOCK } from '../core/ports';
+
+/** For the last batch, its checkpoint and the answer, milliseconds. */
+const RESERVE_MS = 30_000;
+
+export interface WriterConfiguration {
+  readonly brain: string;
+  readonly table: string;
+  readonly controlTable: string;
+  readonly bucket: string;
+  readonly writesPerSecond: number;
+}
+
+/** What a test replaces. */
+export interface WriterPorts {
+  readonly dynamodb?: DynamoDBClient;
+  readonly s3?: S3Client;
+  readonly clock?: Clock;
+  readonly print?: (line: string) => void;
+}
+
+export type BackfillWriter = (part: BackfillPart, remainingMs: number) => Promise<BackfillProgress>;
+
+export function createWriter(configuration: WriterConfiguration, ports: WriterPorts = {}): BackfillWriter {
+  const { dynamodb = new DynamoDBClient({ maxAttempts: 5 }), s3 = new S3Client({}), clock = SYSTEM_CLOCK, print = (line) => process.stdout.write(line) } = ports;
+  const bucket = new BackfillBucket(s3, configuration.bucket);
+  const store = new DynamoDbOnlineStore({ client: dynamodb, table: configuration.table });
+  const checkpoints = new BackfillCheckpoints(dynamodb, configuration.controlTable, clock);
+  const sleep = (ms: number) => wait(ms);
+  const rate = new TokenBucket(configuration.writesPerSecond, clock, sleep);
+
+  return async (part, remainingMs) => writePart(part, {
+    lines: (key, from) => bucket.lines(key, from),
+    store,
+    checkpoints,
+    quarantine: (name, rows) => bucket.quarantine(part.group, name, rows),
+    rate,
+    clock,
+    sleep,
+    random: Math.random,
+    log: FUNCTION_LOG,
+    progress: ({ lines, changed, refused }) => print(embeddedMetrics(
+      { [DimensionName.BRAIN]: configuration.brain, [DimensionName.FEATURE_GROUP]: part.group.name },
+      [
+        { name: MetricName.BACKFILL_ROWS, value: lines, unit: 'Count' },
+        { name: MetricName.BACKFILL_CHANGED, value: part.dryRun ? 0 : changed, unit: 'Count' },
+        { name: MetricName.BACKFILL_REFUSED, value: refused, unit: 'Count' },
+      ],
+      clock.now(),
+    )),
+  }, { deadline: clock.now() + remainingMs - RESERVE_MS });
+}
+
+export function configurationFrom(env: Readonly<Record<string, string | undefined>>): WriterConfiguration {
+  const required = (name: string) => {
+    const value = env[name];
+    if (!value) throw new Error(`the environment variable ${name} is missing`);
+    return value;
+  };
+  return {
+    brain: required(BackfillEnv.BRAIN),
+    table: required(Binding.FEATURE_TABLE),
+    controlTable: required(BackfillEnv.CONTROL_TABLE),
+    bucket: required(BackfillEnv.BUCKET),
+    writesPerSecond: Number(required(BackfillEnv.WRITES_PER_SECOND)),
+  };
+}
+
+let writer: BackfillWriter | undefined;
+
+export const handler = async (part: BackfillPart, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<BackfillProgress> => {
+  writer ??= createWriter(configurationFrom(process.env));
+  return writer(part, context.getRemainingTimeInMillis());
+};
