@@ -34,7 +34,8 @@ export interface WriterPorts {
 export type BackfillWriter = (part: BackfillPart, remainingMs: number) => Promise<BackfillProgress>;
 
 export function createWriter(configuration: WriterConfiguration, ports: WriterPorts = {}): BackfillWriter {
-  const { dynamodb = new DynamoDBClient({ maxAttempts: 5 }), s3 = new S3Client({}), clock = SYSTEM_CLOCK, print = (line) => process.stdout.write(line) } = ports;
+  const { dynamodb = new DynamoDBClient({ maxAttempts: 5 }), s3 = new S3Client({}), clock = SYSTEM_CLOCK } = ports;
+  const print = ports.print ?? ((line: string) => void process.stdout.write(line));
   const bucket = new BackfillBucket(s3, configuration.bucket);
   const store = new DynamoDbOnlineStore({ client: dynamodb, table: configuration.table });
   const checkpoints = new BackfillCheckpoints(dynamodb, configuration.controlTable, clock);

@@ -1,3 +1,4 @@
+export * from './backfill';
 export * from './entity-key';
 export * from './expectation';
 export * from './feature';

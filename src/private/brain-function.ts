@@ -30,6 +30,7 @@ export class BrainFunction extends Construct {
   readonly functionArn: string;
   readonly role: Role;
   readonly logGroup: LogGroup;
+  private readonly fn: LambdaFunction;
 
   constructor(scope: Construct, id: string, props: BrainFunctionProps) {
     super(scope, id);
@@ -50,7 +51,7 @@ export class BrainFunction extends Construct {
       ],
     });
 
-    const fn = new LambdaFunction(this, 'Resource', {
+    this.fn = new LambdaFunction(this, 'Resource', {
       runtime: Runtime.NODEJS_24_X,
       architecture: Architecture.ARM_64,
       code: Code.fromAsset(join(HANDLERS, props.handler)),
@@ -65,8 +66,13 @@ export class BrainFunction extends Construct {
       environment: variables,
       ...Object.keys(variables).length > 0 ? { environmentEncryption: props.logsKey } : {},
     });
-    fn.node.addDependency(access);
-    this.functionArn = fn.functionArn;
+    this.fn.node.addDependency(access);
+    this.functionArn = this.fn.functionArn;
+  }
+
+  /** One more environment variable, of a function that has some: without any it has no key for them. */
+  addVariable(name: string, value: string): void {
+    this.fn.addEnvironment(name, value);
   }
 }
 

@@ -1,7 +1,7 @@
 /** The backfill's bucket: what Athena computed, and the rows that were refused. */
-import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
-import { createGunzip } from 'node:zlib';
 import { pipeline } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { unavailable } from './failures';
 import { type FeatureGroupSchema, type QuarantinedRow, quarantinePath } from '../../../src/contract';
 

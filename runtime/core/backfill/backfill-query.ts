@@ -1,6 +1,5 @@
 /** What Athena is asked for a backfill or a consistency check: the latest valid values, in a form that JSON lines hold exactly. */
-import type { BackfillQuestion } from '../../../src/contract';
-import { OfflineColumn, offlineColumns, offlineTableName, type OfflineTableColumn } from '../../../src/contract';
+import { type BackfillQuestion, OfflineColumn, offlineColumns, type OfflineTableColumn, offlineTableName } from '../../../src/contract';
 import { consistencySampleSql, latestValuesSql } from '../offline/latest-values';
 import { icebergTable, identifier, type QueryEngine, type Relation, TRINO } from '../offline/query-engine';
 

@@ -1,6 +1,5 @@
 /** One line of what Athena computed, as a row of the feature store. */
-import type { FeatureGroupSchema, FeatureValue, QuarantinedRow, QuarantineReason } from '../../../src/contract';
-import { OfflineColumn } from '../../../src/contract';
+import { type FeatureGroupSchema, type FeatureValue, OfflineColumn, type QuarantinedRow, type QuarantineReason } from '../../../src/contract';
 import { BrainError } from '../errors';
 import { canonicalValues } from '../feature-row';
 import type { FeatureWrite } from '../ports';

@@ -23,21 +23,21 @@ export type Checkpoint = BackfillProgress;
 const BEGIN: Checkpoint = { lines: 0, changed: 0, kept: 0, refused: 0, done: false };
 
 export interface PartPorts {
-  /** Lines of the part's object from the n-th on, n from 0. */
-  lines(key: string, from: number): AsyncIterable<string>;
   readonly store: Pick<OnlineFeatureStore, 'read' | 'write'>;
   readonly checkpoints: {
     load(part: BackfillPart): Promise<Checkpoint | undefined>;
     /** False where another writer is further: nothing was changed then. */
     save(part: BackfillPart, checkpoint: Checkpoint): Promise<boolean>;
   };
-  /** Keeps refused rows; the same name again replaces them. */
-  quarantine(name: string, rows: readonly QuarantinedRow[]): Promise<void>;
   readonly rate: TokenBucket;
   readonly clock: Clock;
   readonly sleep: (ms: number) => Promise<void>;
   readonly random: () => number;
   readonly log: Logger;
+  /** Lines of the part's object from the n-th on, n from 0. */
+  lines(key: string, from: number): AsyncIterable<string>;
+  /** Keeps refused rows; the same name again replaces them. */
+  quarantine(name: string, rows: readonly QuarantinedRow[]): Promise<void>;
   /** Told of each checkpoint: what was done since the last one. */
   progress?(since: Omit<BackfillProgress, 'done'>): void;
 }

@@ -8,7 +8,7 @@ function waysOf({ States: states }: States, ways: Set<string>): void {
     state.Choices?.forEach((rule, at) => ways.add(choice(name, at, rule.Next)));
     if (state.Default !== undefined) ways.add(choice(name, undefined, state.Default));
     state.Catch?.forEach((catcher) => ways.add(caught(name, catcher)));
-    state.Retry?.forEach((retrier) => ways.add(retried(name, retrier)));
+    state.Retry?.forEach((retrier) => retrier.MaxAttempts !== 0 && ways.add(retried(name, retrier)));
     for (const branch of state.Branches ?? []) waysOf(branch, ways);
     if (state.ItemProcessor) waysOf(state.ItemProcessor, ways);
   }

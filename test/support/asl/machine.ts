@@ -5,6 +5,7 @@
  * States: Task, Pass, Choice, Wait, Map (inline and distributed), Parallel, Succeed, Fail, all in JSONata. Limits of the service that a
  * machine can run into are kept: 256 KiB of data between states, and what no wildcard catches.
  */
+import { setMaxListeners } from 'node:events';
 import { VirtualClock } from './clock';
 import { Coverage } from './coverage';
 import type { Definition, Json, JsonObject } from './definition';
@@ -78,6 +79,7 @@ export class StateMachine {
   async run(input: Json, options: RunOptions): Promise<Execution> {
     const { handlers, clock = new VirtualClock(), name = `run-${++this.runs}`, killAt, random = () => 1 } = options;
     const stop = new AbortController();
+    setMaxListeners(0, stop.signal);
     const entered: string[] = [];
     const points: string[] = [];
     const run: Run = {

@@ -1,4 +1,5 @@
 /** How each type of state runs (Amazon States Language, states-language.net, with the JSONata fields of the developer guide). */
+import { setMaxListeners } from 'node:events';
 import { caught, choice, retried } from './coverage';
 import type { Catcher, Json, JsonObject, Retrier, State, States } from './definition';
 import { Cancelled, matches, StateError, stateErrorOf, Unsupported } from './errors';
@@ -42,6 +43,7 @@ export class Branch {
   /** A branch that ends with this one. Children of a distributed map are executions of their own, and see no variable. */
   child(context: JsonObject = {}, seesVariables = true): Branch {
     const controller = new AbortController();
+    setMaxListeners(0, controller.signal);
     const end = () => controller.abort(this.signal.reason);
     if (this.signal.aborted) end();
     this.signal.addEventListener('abort', end, { once: true });

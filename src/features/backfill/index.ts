@@ -1,0 +1,3 @@
+export * from './backfill';
+export * from './backfill-schedule';
+export * from './offline-source';

@@ -1,0 +1,97 @@
+import { Duration, Names, Stack } from 'aws-cdk-lib';
+import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { LogGroup } from 'aws-cdk-lib/aws-logs';
+import { CfnStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
+import { Construct } from 'constructs';
+import { BrainEnvironment } from '../environment';
+
+export interface BrainStateMachineProps {
+  readonly environment: BrainEnvironment;
+  /** Encrypts the log group. */
+  readonly logsKey: IKey;
+  /** Amazon States Language in JSONata; `QueryLanguage` and `TimeoutSeconds` are added. */
+  readonly definition: { readonly StartAt: string; readonly States: object };
+  /** Longest time of one execution. */
+  readonly timeout: Duration;
+  /** What it may do beside writing its own log and its traces. */
+  readonly statements: PolicyStatement[];
+  /** Whether it has a distributed map, whose children are executions of the same machine. @default false */
+  readonly distributed?: boolean;
+}
+
+/** Longest name of a log group. */
+const NAME_MAX = 512;
+/**
+ * Step Functions adds a group of another name to the account's one log delivery policy, which is full after a few dozen; groups of this name are in it
+ * already (Step Functions developer guide, "Logging to CloudWatch Logs: resource policy size").
+ */
+const LOG_PREFIX = '/aws/vendedlogs/states/';
+
+/** A state machine of ours: its own encrypted log group without data, traces, and a role that holds nothing but what is asked for. */
+export class BrainStateMachine extends Construct {
+  readonly stateMachineArn: string;
+  readonly role: Role;
+  readonly logGroup: LogGroup;
+
+  constructor(scope: Construct, id: string, props: BrainStateMachineProps) {
+    super(scope, id);
+    const stack = Stack.of(this);
+
+    this.logGroup = new LogGroup(this, 'Logs', {
+      logGroupName: LOG_PREFIX + Names.uniqueResourceName(this, { maxLength: NAME_MAX - LOG_PREFIX.length, separator: '-' }),
+      retention: props.environment.logRetention,
+      removalPolicy: props.environment.removalPolicy,
+      encryptionKey: props.logsKey,
+    });
+    this.role = new Role(this, 'Role', {
+      assumedBy: new ServicePrincipal('states.amazonaws.com', { conditions: { StringEquals: { 'aws:SourceAccount': stack.account } } }),
+    });
+    const access = new Policy(this, 'Access', {
+      roles: [this.role],
+      statements: [
+        // none of these calls takes a resource (service authorization reference, CloudWatch Logs and X-Ray)
+        new PolicyStatement({
+          actions: [
+            'logs:CreateLogDelivery', 'logs:DeleteLogDelivery', 'logs:DescribeLogGroups', 'logs:DescribeResourcePolicies', 'logs:GetLogDelivery',
+            'logs:ListLogDeliveries', 'logs:PutResourcePolicy', 'logs:UpdateLogDelivery',
+          ],
+          resources: ['*'],
+        }),
+        new PolicyStatement({ actions: ['xray:PutTelemetryRecords', 'xray:PutTraceSegments'], resources: ['*'] }),
+        ...props.statements,
+      ],
+    });
+
+    const machine = new CfnStateMachine(this, 'Resource', {
+      roleArn: this.role.roleArn,
+      definitionString: stack.toJsonString({ QueryLanguage: 'JSONata', TimeoutSeconds: props.timeout.toSeconds(), ...props.definition }),
+      // no data: what passes through may be about people, and the log is kept for long
+      loggingConfiguration: {
+        level: 'ALL', includeExecutionData: false, destinations: [{ cloudWatchLogsLogGroup: { logGroupArn: this.logGroup.logGroupArn } }],
+      },
+      tracingConfiguration: { enabled: true },
+    });
+    // Step Functions checks the log's destination and what its role may do when the machine is made
+    machine.node.addDependency(access);
+    this.stateMachineArn = machine.attrArn;
+
+    if (props.distributed) {
+      // apart from the others: it names the machine, which waits for them
+      new Policy(this, 'Children', {
+        roles: [this.role],
+        statements: [
+          new PolicyStatement({ actions: ['states:StartExecution'], resources: [this.stateMachineArn] }),
+          new PolicyStatement({ actions: ['states:DescribeExecution', 'states:StopExecution'], resources: [`${this.executions()}:*`, `${this.executions()}/*:*`] }),
+        ],
+      });
+    }
+  }
+
+  /** ARN of an execution without its name. */
+  private executions(): string {
+    const { partition, region, account } = Stack.of(this);
+    const name = (this.node.findChild('Resource') as CfnStateMachine).attrName;
+    return `arn:${partition}:states:${region}:${account}:execution:${name}`;
+  }
+}

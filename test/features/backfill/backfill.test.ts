@@ -1,0 +1,122 @@
+import { Duration } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { create, GROUP } from './machine.fixture';
+import { BackfillEnv, Binding } from '../../../src/contract';
+import { BrainEnvironment } from '../../../src/environment';
+import { BackfillSchedule, EntityKey, Feature, FeatureGroup } from '../../../src/features';
+import { definitionOf } from '../../support/asl/definition';
+
+const MACHINE = 'AWS::StepFunctions::StateMachine';
+const template = Template.fromStack(create().stack);
+const machineOf = (of: Template, name: RegExp) => Object.entries(of.findResources(MACHINE)).find(([id]) => name.test(id))!;
+
+describe('Backfill', () => {
+  test('is two state machines with traces, whose logs are encrypted, hold no data, and have a name that Step Functions may write to', () => {
+    template.resourceCountIs(MACHINE, 2);
+    template.allResourcesProperties(MACHINE, {
+      TracingConfiguration: { Enabled: true },
+      LoggingConfiguration: { Level: 'ALL', IncludeExecutionData: false },
+    });
+    const groups = Object.values(template.findResources('AWS::Logs::LogGroup', { Properties: { LogGroupName: Match.stringLikeRegexp('^/aws/vendedlogs/states/') } }));
+    expect(groups).toHaveLength(2);
+    for (const { Properties } of groups) expect(Properties.KmsKeyId).toBeDefined();
+  });
+
+  test('is made after its role may write the log', () => {
+    const [, { DependsOn }] = machineOf(template, /Machine/);
+    expect(DependsOn).toEqual(expect.arrayContaining([expect.stringMatching(/MachineAccess/)]));
+  });
+
+  test('may start, describe and stop its own executions, and no others', () => {
+    const [id] = machineOf(template, /Machine/);
+    template.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: [
+          { Action: 'states:StartExecution', Effect: 'Allow', Resource: { 'Fn::GetAtt': [id, 'Arn'] } },
+          { Action: ['states:DescribeExecution', 'states:StopExecution'], Effect: 'Allow', Resource: [Match.anyValue(), Match.anyValue()] },
+        ],
+      },
+    });
+  });
+
+  test.each([
+    [1, 1, '1'], [250, 1, '250'], [500, 2, '250'], [1000, 4, '250'], [40_000, 160, '250'], [600, 3, '200'],
+  ])('shares %i writes per second among %i writers', (writesPerSecond, writers, each) => {
+    const tuned = Template.fromStack(create({ tuning: { writesPerSecond } }).stack);
+    const [id] = machineOf(tuned, /Machine/);
+    expect(definitionOf(tuned.toJSON(), id).States.Write.MaxConcurrency).toBe(writers);
+    tuned.hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: Match.objectLike({ [BackfillEnv.WRITES_PER_SECOND]: each }) } });
+  });
+
+  test('its writer knows the table that it writes, and may read and write it', () => {
+    template.hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: Match.objectLike({ [Binding.FEATURE_TABLE]: Match.anyValue() }) }, Timeout: 900 });
+    for (const action of [['dynamodb:BatchGetItem', 'dynamodb:GetItem'], 'dynamodb:PutItem']) {
+      template.hasResourceProperties('AWS::IAM::Policy', {
+        PolicyDocument: { Statement: Match.arrayWith([Match.objectLike({ Action: action })]) }, Roles: [{ Ref: Match.stringLikeRegexp('Writer') }],
+      });
+    }
+  });
+
+  test('lets Athena read the offline tables for both machines', () => {
+    expect(create().offline.connected).toEqual(['Backfills', 'Checks']);
+  });
+
+  test('runs each group by itself once a day, and checks it, at a time that Scheduler spreads', () => {
+    template.resourceCountIs('AWS::Scheduler::Schedule', 2);
+    template.allResourcesProperties('AWS::Scheduler::Schedule', {
+      ScheduleExpression: 'rate(24 hours)',
+      FlexibleTimeWindow: { Mode: 'FLEXIBLE', MaximumWindowInMinutes: 15 },
+      KmsKeyArn: Match.anyValue(),
+      Target: Match.objectLike({ Input: '{"group":"customer"}' }),
+    });
+  });
+
+  test('tells of failures, of groups that are overdue, and of skew', () => {
+    const thresholds = Object.entries(template.findResources('AWS::CloudWatch::Alarm')).map(([id, { Properties: p }]) => (
+      [id.replace(/^Backfill|[0-9A-F]{8}$/g, ''), p.ComparisonOperator, p.Threshold, p.EvaluationPeriods, p.TreatMissingData]));
+    expect(thresholds).toEqual([
+      ['Failed', 'GreaterThanThreshold', 0, 1, 'notBreaching'],
+      ['OverdueOfcustomer', 'LessThanThreshold', 1, 37, 'breaching'],
+      ['SkewOfcustomer', 'GreaterThanThreshold', 1, 1, 'notBreaching'],
+    ]);
+  });
+
+  test('is started by hand where it is not scheduled, and then nothing is overdue', () => {
+    const manual = Template.fromStack(create({ schedule: BackfillSchedule.onDemand() }).stack);
+    manual.resourceCountIs('AWS::Scheduler::Schedule', 0);
+    manual.resourceCountIs('AWS::CloudWatch::Alarm', 2);
+  });
+
+  test('what Athena computed is gone after a week, what was refused after 90 days', () => {
+    template.hasResourceProperties('AWS::S3::Bucket', {
+      LifecycleConfiguration: { Rules: Match.arrayWith([Match.objectLike({ Prefix: 'runs/', ExpirationInDays: 7 }), Match.objectLike({ Prefix: 'quarantine/', ExpirationInDays: 90 })]) },
+    });
+  });
+
+  test('its control table is retained and protected in prod, and leaves nothing behind in dev', () => {
+    template.hasResource('AWS::DynamoDB::Table', { DeletionPolicy: 'Retain', Properties: { DeletionProtectionEnabled: true, TimeToLiveSpecification: { AttributeName: 'expires_at', Enabled: true } } });
+    Template.fromStack(create({ environment: BrainEnvironment.dev() }).stack).hasResource('AWS::DynamoDB::Table', { DeletionPolicy: 'Delete' });
+  });
+
+  test('holds every group in one definition', () => {
+    const shop = FeatureGroup.define('web-shop', { owner: 'growth', version: 3, entityKeys: [EntityKey.int64('id')], features: [Feature.bool('open')] });
+    const two = Template.fromStack(create({ groups: [GROUP, shop] }).stack);
+    const [id] = machineOf(two, /Machine/);
+    expect((definitionOf(two.toJSON(), id).States.Groups.Assign as any).groups['web-shop']).toMatchObject({ table: 'web_shop_v3', key: 'group#web-shop#3', schema: { version: 3 } });
+    two.resourceCountIs('AWS::Scheduler::Schedule', 4);
+  });
+
+  test.each([
+    ['BackfillWrites', { tuning: { writesPerSecond: 0 } }],
+    ['BackfillWrites', { tuning: { writesPerSecond: 40_001 } }],
+    ['BackfillSample', { tuning: { sampleSize: 1.5 } }],
+    ['BackfillSkew', { tuning: { maxSkew: 101 } }],
+  ])('fails with %s for %j', (code, props) => {
+    expect(() => create(props)).toThrow(new RegExp(`${code}: `));
+  });
+
+  test.each([Duration.minutes(30), Duration.minutes(90), Duration.days(5)])('fails with BackfillInterval when scheduled every %s', (interval) => {
+    expect(() => BackfillSchedule.every(interval)).toThrow(/BackfillInterval: .* 1 to 96 whole hours/);
+  });
+
+});
