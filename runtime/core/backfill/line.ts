@@ -1,5 +1,6 @@
 /** One line of what Athena computed, as a row of the feature store. */
 import { type FeatureGroupSchema, type FeatureValue, OfflineColumn, type QuarantinedRow, type QuarantineReason } from '../../../src/contract';
+import { quarantinedRow, type RowCheck } from '../data-quality/row-check';
 import { BrainError } from '../errors';
 import { canonicalValues } from '../feature-row';
 import type { FeatureWrite } from '../ports';
@@ -12,19 +13,10 @@ export interface LineOrigin {
   readonly now: number;
 }
 
-/** The row, or why it is none. */
-export function readLine(group: FeatureGroupSchema, line: string, origin: LineOrigin): FeatureWrite | QuarantinedRow {
-  const refused = (reason: QuarantineReason, text: string, record: unknown, column?: string): QuarantinedRow => ({
-    group: group.name,
-    version: group.version,
-    reason,
-    text,
-    ...column === undefined ? {} : { column },
-    source: origin.source,
-    row: origin.row,
-    time: new Date(origin.now).toISOString(),
-    record,
-  });
+/** The row, or why it is none. @param check what is expected of rows beyond their types */
+export function readLine(group: FeatureGroupSchema, line: string, origin: LineOrigin, check?: RowCheck): FeatureWrite | QuarantinedRow {
+  const refused = (reason: QuarantineReason, text: string, record: unknown, column?: string): QuarantinedRow => (
+    quarantinedRow(group, { reason, text, column }, { ...origin, record }));
   let record: Record<string, unknown>;
   try {
     record = JSON.parse(line) as Record<string, unknown>;
@@ -43,7 +35,9 @@ export function readLine(group: FeatureGroupSchema, line: string, origin: LineOr
   const values: Record<string, FeatureValue | null> = {};
   for (const { name } of group.features) values[name] = (record[name] ?? null) as FeatureValue | null;
   try {
-    return { group, entity, eventTime, createdTime, values: canonicalValues(group, values) };
+    const row = { group, entity, eventTime, createdTime, values: canonicalValues(group, values) };
+    const refusal = check?.check(row, origin.now);
+    return refusal ? quarantinedRow(group, refusal, { ...origin, record }) : row;
   } catch (error) {
     if (!(error instanceof BrainError)) throw error;
     const { feature } = error.details as { feature?: string };

@@ -7,6 +7,7 @@
 import { readLine } from './line';
 import type { TokenBucket } from './token-bucket';
 import type { BackfillPart, BackfillProgress, QuarantinedRow } from '../../../src/contract';
+import { RowCheck } from '../data-quality/row-check';
 import { BrainError } from '../errors';
 import { replaces, rowDigest } from '../feature-row';
 import type { Clock, FeatureRow, FeatureWrite, Logger, OnlineFeatureStore } from '../ports';
@@ -67,10 +68,12 @@ class PartWriter {
   private batch: string[] = [];
   private batches = 0;
   private refused: QuarantinedRow[] = [];
+  private readonly check: RowCheck;
 
   constructor(private readonly part: BackfillPart, private readonly ports: PartPorts, private readonly limits: PartLimits, begun: Checkpoint) {
     this.reached = begun;
     this.now = { ...begun };
+    this.check = new RowCheck(part.group);
   }
 
   /** False: stop, there is no more time or another writer is further. */
@@ -93,7 +96,7 @@ class PartWriter {
     const { part, ports, now } = this;
     const rows: FeatureWrite[] = [];
     for (const [at, line] of this.batch.entries()) {
-      const read = readLine(part.group, line, { source: part.key, row: now.lines + at + 1, now: ports.clock.now() });
+      const read = readLine(part.group, line, { source: part.key, row: now.lines + at + 1, now: ports.clock.now() }, this.check);
       if ('reason' in read) this.refused.push(read);
       else rows.push(read);
     }

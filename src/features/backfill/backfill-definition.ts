@@ -49,7 +49,8 @@ export function backfillDefinition(props: BackfillDefinitionProps): { StartAt: s
     { Type: 'Task', Resource: integration(props.partition, resource), Retry: RETRIES, ...rest });
   const mine = { item: '{% $states.result.Attributes %}' };
   const busy = { ErrorEquals: [CONFLICT], Next: 'Busy' };
-  const groups = Object.fromEntries(Object.entries(groupTables(props.groups)).map(([name, group]) => [name, { ...group, key: controlKey(group.schema) }]));
+  const tables = Object.entries(groupTables(props.groups));
+  const groups = Object.fromEntries(tables.map(([name, group]) => [name, { ...group, key: controlKey(group.schema) }]));
 
   const states: Record<string, AslState> = {
     Start: {

@@ -5,6 +5,8 @@ import { StateError } from '../../support/asl/errors';
 import { type Handler, StateMachine } from '../../support/asl/machine';
 import { definitionErrors } from '../../support/asl/validate';
 
+jest.setTimeout(120_000);
+
 const DAY = 24 * 60 * 60 * 1000;
 const START = Date.UTC(2026, 0, 10);
 const { backfill, check } = definitions();

@@ -7,12 +7,14 @@ import { replaces, rowDigest } from '../../../../runtime/core/feature-row';
 import type { FeatureRow, FeatureWrite } from '../../../../runtime/core/ports';
 import { type BackfillPart, type FeatureGroupSchema, onlineKey, type QuarantinedRow } from '../../../../src/contract';
 
+jest.setTimeout(120_000);
+
 const GROUP: FeatureGroupSchema = {
   name: 'account',
   version: 1,
   owner: 'risk',
   entityKeys: [{ name: 'id', dtype: 'string' }],
-  features: [{ name: 'balance', dtype: 'int64', required: false, piiClass: 'none' }],
+  features: [{ name: 'balance', dtype: 'int64', required: false, piiClass: 'none', expectations: { max: 2 ** 53 } }],
 };
 const PART: BackfillPart = { group: GROUP, run: 'run', key: 'runs/run/0/part', dryRun: false };
 const NOON = Date.UTC(2026, 0, 1, 12);
@@ -96,10 +98,10 @@ test('writes rows that win, and no other', async () => {
   world.put(rowOf('older', 0, 5));
   world.put(rowOf('same', 1, 1));
   world.writes = 0;
-  world.lines = [lineOf('newer', 1), lineOf('older', 1), lineOf('same', 1), lineOf('absent', 1, '9007199254740993')];
+  world.lines = [lineOf('newer', 1), lineOf('older', 1), lineOf('same', 1), lineOf('absent', 1, '-9007199254740993')];
   expect(await world.run()).toEqual({ lines: 4, changed: 2, kept: 2, refused: 0, done: true });
   expect(world.writes).toBe(2);
-  expect(world.rows.get('account#1#absent')!.values).toEqual({ balance: '9007199254740993' });
+  expect(world.rows.get('account#1#absent')!.values).toEqual({ balance: '-9007199254740993' });
   expect(world.rows.get('account#1#newer')!.values).toEqual({ balance: 5 });
 });
 
@@ -118,6 +120,8 @@ test.each([
   ['has no event time', JSON.stringify({ id: 'a', created_time: NOON }), 'MISSING_TIME', 'event_time'],
   ['has a broken created time', JSON.stringify({ id: 'a', event_time: NOON, created_time: 'x' }), 'MISSING_TIME', 'created_time'],
   ['has a value of another type', lineOf('a', 1, 'many'), 'WRONG_TYPE', 'balance'],
+  ['has a value that is not expected', lineOf('a', 1, '9223372036854775807'), 'OUT_OF_RANGE', 'balance'],
+  ['is of the future', lineOf('a', 3_600_000), 'FUTURE_TIME', 'event_time'],
 ])('a line that %s is refused with the reason, and the others are written', async (_, line, reason, column) => {
   const world = new World();
   world.lines = [lineOf('before', 1), line, lineOf('after', 1)];
@@ -202,19 +206,20 @@ test('tells what was done since the last checkpoint', async () => {
 
 test('killed anywhere, again and again, with live writes between: every row is the one that wins, and every line is counted once', async () => {
   const row = record({ id: constantFrom('a', 'b', 'c', 'd'), at: integer({ min: 0, max: 5 }), balance: integer({ min: 0, max: 3 }) });
-  const histories = [array(row, { maxLength: 4 }), array(row, { maxLength: 8 }), array(integer({ min: 0, max: 12 }), { maxLength: 6 }), boolean()] as const;
+  const kill = array(integer({ min: 0, max: 12 }), { maxLength: 6 });
+  const histories = [array(row, { maxLength: 4 }), array(row, { maxLength: 8 }), kill, boolean()] as const;
   await assert(asyncProperty(...histories, async (offline, live, kills, bad) => {
     const world = new World();
     const entities = new Map(offline.map((each) => [each.id, each]));
     // more lines than one checkpoint holds
     world.lines = [...many(1100), ...bad ? ['{'] : [], ...[...entities.values()].map(({ id, at, balance }) => lineOf(id, at, String(balance)))];
     const queue = [...live];
-    for (const kill of [...kills, Infinity]) {
+    for (const last of [...kills, Infinity]) {
       let calls = 0;
       world.before = (what) => {
         const next = what === 'read' || what === 'save' ? queue.pop() : undefined;
         if (next) world.put(rowOf(next.id, next.at, next.balance));
-        if (what !== 'write' && calls++ === kill) throw new Error('killed');
+        if (what !== 'write' && calls++ === last) throw new Error('killed');
       };
       const before = new Map(world.rows);
       try {
