@@ -5,6 +5,7 @@ import { MODELS_PUT } from './models-put';
 import { ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK, ROLLOUT_SET, ROLLOUT_SHOW } from './rollout-commands';
 import { LOCAL } from './serve';
 import { StandardTerminal } from './terminal';
+import { TRAINING_SET_CREATE, TRAINING_SET_VERIFY } from './training-set';
 import { VECTORS_IMPORT } from './vectors-import';
 import { version } from '../../package.json';
 import { LocalError, messageOf } from '../adapters/local/local-errors';
@@ -13,6 +14,7 @@ import { BrainError } from '../core/errors';
 
 const COMMANDS: readonly Command[] = [
   LOCAL, MODELS_PUT, ROLLOUT_SHOW, ROLLOUT_SET, ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK, FEATURES_IMPORT, VECTORS_IMPORT,
+  TRAINING_SET_CREATE, TRAINING_SET_VERIFY,
 ];
 
 const OVERVIEW = [
@@ -21,7 +23,7 @@ const OVERVIEW = [
   'Runs a synthesized brain on one machine, and fills it.',
   '',
   'commands:',
-  ...COMMANDS.map(({ words, summary }) => `  ${words.padEnd(16)} ${summary}`),
+  ...COMMANDS.map(({ words, summary }) => `  ${words.padEnd(20)} ${summary}`),
   '',
   'thalos-brain <command> --help shows the options of a command; --version the version.',
 ].join('\n');

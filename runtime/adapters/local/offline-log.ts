@@ -26,9 +26,9 @@ export interface LogEntry {
 export class OfflineLog {
   constructor(protected readonly data: DataDirectory) {}
 
-  /** The latest snapshot of a group; 0 where nothing was imported. */
-  latest(group: FeatureGroupSchema): number {
-    return this.entries(group).at(-1)?.snapshot ?? 0;
+  /** The latest snapshot of a group, or the latest that was there at a time, milliseconds; 0 where nothing was imported. */
+  latest(group: FeatureGroupSchema, at = Infinity): number {
+    return this.entries(group).filter((entry) => entry.addedTime <= at).at(-1)?.snapshot ?? 0;
   }
 
   /** Absolute paths of a snapshot's parquet files, oldest first. */

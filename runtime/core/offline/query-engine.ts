@@ -98,12 +98,6 @@ export function parquetFiles(paths: readonly string[]): string {
   return `read_parquet([${paths.map(literal).join(', ')}], union_by_name = true)`;
 }
 
-/** A table of no rows with these columns: a store into which nothing was imported yet. */
-export function noRows(columns: readonly { readonly name: string; readonly type: OfflineType }[]): string {
-  const nulls = columns.map((column) => `CAST(NULL AS ${DUCKDB.types[column.type]}) AS ${identifier(column.name)}`);
-  return `(SELECT ${[...nulls, '0 AS file_index', '0 AS file_row_number'].join(', ')} WHERE false)`;
-}
-
 /** A column or table name. */
 export function identifier(value: string): string {
   return `"${value.replace(/"/g, '""')}"`;

@@ -4,14 +4,14 @@
  * A row's bytes are those of its columns in their order: 00 for null, else 01 and the value: a truth value as one byte; int32 and int64 in four and eight
  * bytes, two's complement, most significant first; float32 and float64 by IEEE 754, most significant first, -0 as 0; a time as int64, milliseconds
  * since the epoch; text as the int64 number of its UTF-8 bytes, then these. A row's digest is SHA-256 in lower-case hexadecimal. Sorted, they are joined
- * in buckets of their first three digits, so that no engine has to hold them all, and the digest is the one of the buckets' digests, joined in order.
+ * in buckets of their first two digits, so that no engine has to hold them all, and the digest is the one of the buckets' digests, joined in order.
  */
 import { createHash } from 'node:crypto';
 import type { TypedColumn } from './as-of-join';
 import { identifier, type QueryEngine } from './query-engine';
 
-/** Digits that rows of one bucket share: 4096 buckets. */
-const BUCKET_DIGITS = 3;
+/** Digits that rows of one bucket share: 256 buckets. */
+const BUCKET_DIGITS = 2;
 
 /** Number of rows and digest of a relation: columns `rows` and `digest` of one row. */
 export function rowsDigestSql(engine: QueryEngine, relation: string, columns: readonly TypedColumn[]): string {

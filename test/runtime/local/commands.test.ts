@@ -41,7 +41,9 @@ describe('the command line', () => {
   test.each([['--help'], ['-h']])('%s shows the commands', async (flag) => {
     const { status, out, err } = await thalos(flag);
     expect({ status, err }).toEqual({ status: 0, err: '' });
-    for (const words of ['local', 'models put', 'rollout set', 'rollout promote', 'features import', 'vectors import']) expect(out).toContain(`  ${words} `);
+    for (const words of ['local', 'models put', 'rollout set', 'rollout promote', 'features import', 'vectors import', 'training-set create']) {
+      expect(out).toContain(`  ${words} `);
+    }
   });
 
   test('--version shows the version of the package', async () => {
@@ -55,6 +57,8 @@ describe('the command line', () => {
     ['rollout set', ['--candidate', '--weight', '--mode', '--sticky-key', '--flag', '--assembly', '--data-dir', '--brain']],
     ['features import', ['--assembly', '--data-dir', '--brain']],
     ['vectors import', ['--assembly', '--data-dir', '--brain']],
+    ['training-set create', ['--groups', '--out', '--time', '--entity', '--known-at', '--at', '--assembly', '--data-dir', '--brain']],
+    ['training-set verify', ['--data-dir']],
   ])('%s --help shows every option', async (words, options) => {
     const { status, out, err } = await thalos(...words.split(' '), '--help');
     expect({ status, err }).toEqual({ status: 0, err: '' });

@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import {
-  DRIVERS, expectedLatest, expectedRows, history, type History, joinOf, labelLiterals, LABEL_COLUMNS, type Row, rowLiterals, ZONES,
+  DRIVERS, expectedLatest, expectedRows, history, type History, joinOf, labelLiterals, LABEL_COLUMNS, noRows, type Row, rowLiterals, ZONES,
 } from './histories.fixture';
 import { DuckDb } from '../../../../runtime/adapters/local/duckdb';
 import { findNatives } from '../../../../runtime/adapters/local/natives';
 import { asOfJoinSql, type KnownAt, trainingSetColumns, type TypedColumn } from '../../../../runtime/core/offline/as-of-join';
 import { consistencySampleSql, latestValuesSql } from '../../../../runtime/core/offline/latest-values';
-import { DUCKDB, noRows, parquetFiles, TRINO } from '../../../../runtime/core/offline/query-engine';
+import { DUCKDB, parquetFiles, TRINO } from '../../../../runtime/core/offline/query-engine';
 import { rowsDigest, rowsDigestSql, type TypedValue } from '../../../../runtime/core/offline/rows-digest';
 import { type FeatureGroupSchema, offlineColumns } from '../../../../src/contract';
 
@@ -36,7 +36,7 @@ describe('the point-in-time join', () => {
   async function table(group: FeatureGroupSchema, rows: readonly Row[]): Promise<string> {
     const literals = rowLiterals(group, rows, DUCKDB.types);
     const halves = [literals.slice(0, literals.length / 2), literals.slice(literals.length / 2)].filter((half) => half.length > 0);
-    if (halves.length === 0) return noRows(offlineColumns(group));
+    if (halves.length === 0) return noRows(group);
     return parquetFiles(await Promise.all(halves.map((half) => parquet(half, offlineColumns(group)))));
   }
   async function answer(sql: string, columns: readonly TypedColumn[]): Promise<TypedValue[][]> {
@@ -105,7 +105,7 @@ describe('the point-in-time join', () => {
     await db.run(`COPY (SELECT * EXCLUDE (vehicle, odometer, row_digest) FROM read_parquet('${whole}')) TO '${old}' (FORMAT parquet)`);
     const columns = offlineColumns(DRIVERS).map(({ name }) => name).filter((name) => !['vehicle', 'odometer', 'row_digest'].includes(name));
     const labels = `read_parquet('${await parquet(labelLiterals([one], DUCKDB.types), LABEL_COLUMNS)}')`;
-    const asked = joinOf(labels, { sql: parquetFiles([old]), columns }, { sql: noRows(offlineColumns(ZONES)) }, 'label');
+    const asked = joinOf(labels, { sql: parquetFiles([old]), columns }, { sql: noRows(ZONES) }, 'label');
     const [row] = await answer(asOfJoinSql(DUCKDB, asked), trainingSetColumns(asked));
     // of two rows of one instant without digests, the one that came later; the absent features are their defaults
     expect(row.slice(LABEL_COLUMNS.length, LABEL_COLUMNS.length + 6)).toEqual([true, 2, 9007199254740991n, 3, 4, "none's"]);

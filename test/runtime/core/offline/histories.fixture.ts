@@ -6,8 +6,9 @@ import * as fc from 'fast-check';
 import { rowDigest } from '../../../../runtime/core/feature-row';
 import type { JoinedGroup, KnownAt, Labels, TypedColumn } from '../../../../runtime/core/offline/as-of-join';
 import type { LatestValues } from '../../../../runtime/core/offline/latest-values';
+import { DUCKDB } from '../../../../runtime/core/offline/query-engine';
 import type { TypedValue } from '../../../../runtime/core/offline/rows-digest';
-import type { FeatureDtype, FeatureGroupSchema, FeatureValue, OfflineType } from '../../../../src/contract';
+import { type FeatureDtype, type FeatureGroupSchema, type FeatureValue, offlineColumns, type OfflineType } from '../../../../src/contract';
 
 const feature = (name: string, dtype: FeatureDtype, more: { default?: FeatureValue; maxAge?: number; required?: boolean } = {}) =>
   ({ name, dtype, required: false, piiClass: 'none' as const, ...more });
@@ -180,6 +181,12 @@ function literal(types: { readonly [type in OfflineType]: string }, type: Offlin
   if (value === null) return `CAST(NULL AS ${types[type]})`;
   const text = type === 'time' ? new Date(value as number).toISOString().replace('T', ' ').replace('Z', '') : Object.is(value, -0) ? '-0' : String(value);
   return `CAST('${text.replace(/'/g, "''")}' AS ${types[type]})`;
+}
+
+/** For DuckDB: the table of a group into which nothing was written. */
+export function noRows(group: FeatureGroupSchema): string {
+  const nulls = offlineColumns(group).map(({ name, type }) => `CAST(NULL AS ${DUCKDB.types[type]}) AS "${name}"`);
+  return `(SELECT ${nulls.join(', ')}, 0 AS file_index, 0 AS file_row_number WHERE false)`;
 }
 
 /** The join that {@link expectedRows} is the answer to. */

@@ -1,0 +1,148 @@
+import { openWorkplace } from './assembly';
+import { type Arguments, ASSEMBLY_OPTION, BRAIN_OPTIONS, type Command, type Context, text } from './command';
+import { count } from './terminal';
+import { version } from '../../package.json';
+import type { BrainConfiguration, FeatureGroupSchema } from '../../src/contract';
+import { DataDirectory } from '../adapters/local/data-directory';
+import { DuckDb } from '../adapters/local/duckdb';
+import { reject } from '../adapters/local/local-errors';
+import { LocalTrainingSets } from '../adapters/local/local-training-sets';
+import type { KnownAt } from '../core/offline/as-of-join';
+import { type Step, type TrainingSetRequest, TrainingSets } from '../core/offline/training-sets';
+
+const KNOWN_AT: readonly string[] = ['label', 'now'] satisfies KnownAt[];
+const SNAPSHOT = /^[0-9]{1,19}$/;
+
+export const TRAINING_SET_CREATE: Command = {
+  words: 'training-set create',
+  positionals: [{ name: 'labels' }],
+  summary: 'join labels with features as they were known at the time of each label',
+  details: [
+    'Reads a .parquet, .csv or .jsonl file with one label a row: the time of the label, the keys of its entities, and anything else, which goes through.',
+    'Each label gets the values that were true at its time, and known by then; every label stays. The set is a folder that never changes: data.parquet,',
+    'labels.parquet, and manifest.json with the snapshot of each feature group, the query, counts and digests, by which it can be made again.',
+  ],
+  options: {
+    'groups': { type: 'string', shown: '--groups <names>', text: 'feature groups, with commas; all features, or some: drivers:rating+trips' },
+    'out': { type: 'string', shown: '--out <folder>', text: 'where the set is to be; nothing may be there yet' },
+    'time': { type: 'string', shown: '--time <column>', text: 'when a label was made (default: event_time)' },
+    'entity': { type: 'string', shown: '--entity <key=column>', text: 'where columns are not named as entity keys, with commas; group.key=column for one group' },
+    'known-at': { type: 'string', shown: '--known-at <label|now>', text: 'whether rows count that came in after the label (default: label, they do not)' },
+    'at': { type: 'string', shown: '--at <snapshot|time>', text: 'features as they were stored then: a time, a snapshot, or group=snapshot with commas (default: now)' },
+    ...ASSEMBLY_OPTION,
+    ...BRAIN_OPTIONS,
+  },
+  async run(args, context) {
+    const { configuration, data } = openWorkplace(args);
+    const groups = groupsOf(args, configuration);
+    const request: TrainingSetRequest = {
+      labels: args.positionals[0],
+      labelTime: text(args, 'time') ?? 'event_time',
+      groups,
+      knownAt: knownAt(args),
+      at: pinsOf(args, groups.map(({ group }) => group)),
+      out: text(args, 'out') ?? reject('USAGE', 'training-set create needs --out <folder>'),
+    };
+    await withSets(data, context, 'training set', async (sets, step) => {
+      const { data: made, tables } = await sets.create(request, step);
+      const pins = tables.map(({ group, snapshot }) => `${group.name} at snapshot ${snapshot}`);
+      return `wrote ${count(made.rows)} rows of ${made.columns.length} columns to ${request.out}: ${pins.join(', ')}; ${made.digest}`;
+    });
+  },
+};
+
+export const TRAINING_SET_VERIFY: Command = {
+  words: 'training-set verify',
+  positionals: [{ name: 'manifest' }],
+  summary: 'make a training set again, and prove that its rows are the same',
+  details: [
+    'Takes a training set\'s manifest.json, or its folder. Compares the stored rows with the manifest, then runs the query again at the same snapshots and',
+    'compares what comes out: the same rows, and with the same DuckDB the same bytes. The declarations of today do not matter.',
+  ],
+  options: { 'data-dir': BRAIN_OPTIONS['data-dir'] },
+  async run(args, context) {
+    const data = new DataDirectory(text(args, 'data-dir') ?? '.thalos');
+    data.create();
+    await withSets(data, context, 'verifying', async (sets, step) => {
+      const { manifest, sameBytes } = await sets.verify(args.positionals[0], step);
+      const bytes = sameBytes === undefined ? `the set was written by ${manifest.engine}, so bytes are not compared` : sameBytes ? 'the same bytes' : 'other bytes';
+      return `verified ${count(manifest.data.rows)} rows: the same values (${manifest.data.digest}), ${bytes}`;
+    });
+  },
+};
+
+type Work = (sets: TrainingSets, step: Step) => Promise<string>;
+
+/** Prints what the work says, in the place of its progress. */
+async function withSets(data: DataDirectory, { natives, terminal, now }: Context, label: string, work: Work): Promise<void> {
+  natives.require(['@duckdb/node-api']);
+  const db = await DuckDb.open(natives, data.spill);
+  const progress = terminal.progress(label);
+  let said: string;
+  try {
+    said = await work(new TrainingSets(new LocalTrainingSets(db, data), `thalos-brain ${version}`, now), (_, done, total) => progress.update(done, total));
+  } finally {
+    progress.end();
+    db.close();
+  }
+  terminal.print(said);
+}
+
+function groupsOf(args: Arguments, { name: brain, featureGroups }: BrainConfiguration): TrainingSetRequest['groups'] {
+  const named = list(text(args, 'groups') ?? reject('USAGE', 'training-set create needs --groups <names>'));
+  const groups = named.map((each) => {
+    const [name, features] = split(each, ':');
+    const group = featureGroups.find((declared) => declared.name === name)
+      ?? reject('UNKNOWN_GROUP', `brain '${brain}' declares no feature group '${name}'; it declares ${featureGroups.map((declared) => declared.name).join(', ') || 'none'}`);
+    return { group, keys: {} as Record<string, string>, ...features === undefined ? {} : { features: features.split('+') } };
+  });
+  for (const each of list(text(args, 'entity') ?? '')) {
+    const [left, column] = split(each, '=');
+    const [first, second] = split(left, '.');
+    const key = second ?? first;
+    const meant = groups.filter(({ group }) => (second === undefined || group.name === first) && group.entityKeys.some(({ name }) => name === key));
+    if (column === undefined || meant.length === 0) {
+      reject('USAGE', `--entity '${each}' must be <entity key>=<column> or <group>.<entity key>=<column>, of ${groups.map(({ group }) => `${group.name} (${group.entityKeys.map(({ name }) => name).join(', ')})`).join(', ')}`);
+    }
+    for (const { keys } of meant) keys[key] = column;
+  }
+  return groups;
+}
+
+function knownAt(args: Arguments): KnownAt {
+  const given = text(args, 'known-at') ?? 'label';
+  if (!KNOWN_AT.includes(given)) reject('USAGE', `--known-at must be label or now, got '${given}'`);
+  return given as KnownAt;
+}
+
+/** A number alone is a snapshot: where several groups are joined, of which one is not said. */
+function pinsOf(args: Arguments, groups: readonly FeatureGroupSchema[]): TrainingSetRequest['at'] {
+  const given = text(args, 'at');
+  if (given === undefined) return undefined;
+  if (SNAPSHOT.test(given)) {
+    if (groups.length > 1) reject('USAGE', `--at ${given} names a snapshot of one feature group, and ${groups.length} are joined: write ${groups.map(({ name }) => `${name}=<snapshot>`).join(',')}, or a time`);
+    return { snapshots: { [groups[0].name]: given } };
+  }
+  if (given.includes('=')) {
+    return {
+      snapshots: Object.fromEntries(list(given).map((each) => {
+        const [name, snapshot = ''] = split(each, '=');
+        if (!SNAPSHOT.test(snapshot) || !groups.some((group) => group.name === name)) reject('USAGE', `--at '${each}' must be <group>=<snapshot>, of ${groups.map((group) => group.name).join(', ')}`);
+        return [name, snapshot];
+      })),
+    };
+  }
+  const time = Date.parse(given);
+  if (Number.isNaN(time)) reject('USAGE', `--at must be a snapshot or a time (ISO 8601), got '${given}'`);
+  return { time };
+}
+
+function list(given: string): string[] {
+  return given.split(',').map((each) => each.trim()).filter((each) => each !== '');
+}
+
+/** At the first separator. */
+function split(given: string, separator: string): [string, string | undefined] {
+  const at = given.indexOf(separator);
+  return at < 0 ? [given, undefined] : [given.slice(0, at), given.slice(at + 1)];
+}
