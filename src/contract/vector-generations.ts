@@ -36,9 +36,10 @@ export interface VectorPart {
 
 /** Environment variables of the functions that build and that drill. */
 export const VectorBuildEnv = {
-  ENDPOINT: 'VECTOR_ENDPOINT',
   /** JSON of the declared index. */
   INDEX: 'VECTOR_INDEX',
+  /** JSON of a `VectorIndexLayout`. */
+  LAYOUT: 'VECTOR_LAYOUT',
   /** JSON of a {@link RecallGate}. */
   GATE: 'RECALL_GATE',
   SOURCE_BUCKET: 'SOURCE_BUCKET',
@@ -71,3 +72,14 @@ export const VectorMetric = {
 
 /** Dimension of {@link VectorMetric} beside that of the brain. */
 export const VECTOR_INDEX_DIMENSION = 'VectorIndex';
+
+/** Errors of a build that another try does not change: it is given up, and what it made is deleted. All others leave it as it is, to be gone on with. */
+export const FINAL_BUILD_ERRORS = [
+  'SOURCE_EMPTY', 'SOURCE_CHANGED', 'INVALID_VECTOR', 'DUPLICATE_VECTOR', 'RECALL_TOO_LOW', 'GRAPH_MEMORY_EXHAUSTED', 'BUILD_REFUSED',
+] as const;
+
+/** Errors that say that the build is not this one's any more, or not yet: nothing is deleted. */
+export const FOREIGN_BUILD_ERRORS = ['BUILD_RUNNING', 'BUILD_LOST', 'NO_PREVIOUS_GENERATION'] as const;
+
+/** In the work bucket: `builds/<index>/<build>/parts.json`, the list of parts that a build pinned. */
+export const VECTOR_BUILDS_PREFIX = 'builds';

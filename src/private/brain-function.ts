@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Duration } from 'aws-cdk-lib';
+import { ISecurityGroup, ISubnet, IVpc } from 'aws-cdk-lib/aws-ec2';
 import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Architecture, Code, Function as LambdaFunction, LoggingFormat, Runtime } from 'aws-cdk-lib/aws-lambda';
@@ -23,7 +24,21 @@ export interface BrainFunctionProps {
   readonly environmentVariables?: { [name: string]: string };
   /** What the function may do beside writing its own log. */
   readonly statements?: PolicyStatement[];
+  /** Where its network interfaces are. @default - outside of any VPC */
+  readonly network?: FunctionNetwork;
 }
+
+export interface FunctionNetwork {
+  readonly vpc: IVpc;
+  readonly subnets: ISubnet[];
+  readonly securityGroup: ISecurityGroup;
+}
+
+/** For network interfaces in a VPC; these calls take no resource that is known before (Lambda developer guide, "Required IAM permissions"). */
+const INTERFACES = [
+  'ec2:AssignPrivateIpAddresses', 'ec2:CreateNetworkInterface', 'ec2:DeleteNetworkInterface', 'ec2:DescribeNetworkInterfaces', 'ec2:DescribeSubnets',
+  'ec2:UnassignPrivateIpAddresses',
+];
 
 /** A Lambda function of ours: a bundled handler on Node 24, its own encrypted log group, and a role that holds nothing but what is asked for. */
 export class BrainFunction extends Construct {
@@ -47,6 +62,7 @@ export class BrainFunction extends Construct {
       statements: [
         new PolicyStatement({ actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [this.logGroup.logGroupArn] }),
         ...Object.keys(variables).length > 0 ? [decryptVariables(this, props.logsKey)] : [],
+        ...props.network ? [new PolicyStatement({ actions: INTERFACES, resources: ['*'] })] : [],
         ...props.statements ?? [],
       ],
     });
@@ -64,6 +80,9 @@ export class BrainFunction extends Construct {
       logGroup: this.logGroup,
       loggingFormat: LoggingFormat.JSON,
       environment: variables,
+      ...props.network ? {
+        vpc: props.network.vpc, vpcSubnets: { subnets: props.network.subnets }, securityGroups: [props.network.securityGroup],
+      } : {},
       ...Object.keys(variables).length > 0 ? { environmentEncryption: props.logsKey } : {},
     });
     this.fn.node.addDependency(access);

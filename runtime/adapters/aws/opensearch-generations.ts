@@ -99,7 +99,10 @@ export class OpenSearchGenerations implements GenerationCluster {
   }
 
   async mergeState(index: string, generation: string): Promise<MergeState> {
-    const { body } = await this.http.call('GET', `/${generationIndex({ name: index }, generation)}/_stats/merge,segments,docs`, { query: { level: 'shards' } });
+    const name = generationIndex({ name: index }, generation);
+    // without it the statistics are of the segments that searches saw last
+    await this.http.call('POST', `/${name}/_refresh`);
+    const { body } = await this.http.call('GET', `/${name}/_stats/merge,segments,docs`, { query: { level: 'shards' } });
     const { primaries } = body._all;
     const [{ shards }] = Object.values(body.indices) as { shards: Record<string, { routing: { primary: boolean }; docs: { count: number } }[]> }[];
     const copies = Object.values(shards).flat();

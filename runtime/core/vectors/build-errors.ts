@@ -5,6 +5,7 @@ export const BUILD_ERRORS = {
   BUILD_LOST: 'The build is over: another one took over its index, or it was abandoned.',
   BUILD_REFUSED: 'The vector store refuses what a build asks of it: a permission, a setting, or a mapping.',
   SOURCE_EMPTY: 'The source of a build holds no vector.',
+  SOURCE_CHANGED: 'An object of the source is no longer the one that the build began with.',
   INVALID_VECTOR: 'A line of the source is no document of the vector index.',
   DUPLICATE_VECTOR: 'The source holds an id more than once.',
   LOAD_STALLED: 'The vector store took no vector for longer than a build waits.',

@@ -1,0 +1,83 @@
+/** The source of a build in S3: JSON lines, plain or gzipped, pinned object by object when the build begins. */
+import type { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { GetObjectCommand, NoSuchKey, paginateListObjectsV2, PutObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3';
+import { unavailable } from './failures';
+import type { VectorPart } from '../../../src/contract';
+import { stop } from '../../core/vectors/build-errors';
+
+const PRECONDITION_FAILED = 412;
+const OBJECTS = /\.jsonl(\.gz)?$/;
+
+export interface SourceLocation {
+  readonly bucket: string;
+  /** Folder, with a slash at its end; '' for the whole bucket. */
+  readonly prefix: string;
+}
+
+export class VectorSource {
+  constructor(private readonly client: S3Client) {}
+
+  /**
+   * The parts that the build reads, in the order of their keys: written down by its first run, read by every later one.
+   *
+   * @param manifest where the list is kept, as a JSON array
+   */
+  async pin({ bucket, prefix }: SourceLocation, manifest: { readonly bucket: string; readonly key: string }): Promise<VectorPart[]> {
+    const pinned = await this.pinned(manifest);
+    if (pinned) return pinned;
+    const parts: VectorPart[] = [];
+    for await (const page of paginateListObjectsV2({ client: this.client }, { Bucket: bucket, Prefix: prefix })) {
+      for (const { Key: key, ETag: etag, Size: bytes } of page.Contents ?? []) {
+        if (key !== undefined && etag !== undefined && OBJECTS.test(key)) parts.push({ part: parts.length, key, etag, bytes: bytes ?? 0 });
+      }
+    }
+    await this.client.send(new PutObjectCommand({ Bucket: manifest.bucket, Key: manifest.key, Body: JSON.stringify(parts), ContentType: 'application/json' }));
+    return parts;
+  }
+
+  /** Its lines. Fails with SOURCE_CHANGED where the object is another one by now. */
+  async* lines(bucket: string, { key, etag }: VectorPart): AsyncIterable<string> {
+    let body: Readable;
+    try {
+      body = (await this.client.send(new GetObjectCommand({ Bucket: bucket, Key: key, IfMatch: etag }))).Body as Readable;
+    } catch (error) {
+      if (error instanceof NoSuchKey || (error instanceof S3ServiceException && error.$metadata.httpStatusCode === PRECONDITION_FAILED)) {
+        stop('SOURCE_CHANGED', `s3://${bucket}/${key} was changed or deleted after the build began: start another build`, error);
+      }
+      throw unavailable('ARTIFACT_STORE_UNAVAILABLE', `s3://${bucket}/${key}`, error);
+    }
+    const text = key.endsWith('.gz') ? body.pipe(createGunzip()) : body;
+    // an error of the one does not reach the other by itself
+    if (text !== body) body.once('error', (error) => text.destroy(error));
+    try {
+      yield* linesOf(text);
+    } finally {
+      body.destroy();
+      text.destroy();
+    }
+  }
+
+  private async pinned(manifest: { readonly bucket: string; readonly key: string }): Promise<VectorPart[] | undefined> {
+    try {
+      const { Body } = await this.client.send(new GetObjectCommand({ Bucket: manifest.bucket, Key: manifest.key }));
+      return JSON.parse(await Body!.transformToString()) as VectorPart[];
+    } catch (error) {
+      if (error instanceof NoSuchKey) return undefined;
+      throw unavailable('ARTIFACT_STORE_UNAVAILABLE', `s3://${manifest.bucket}/${manifest.key}`, error);
+    }
+  }
+}
+
+/** Not by node:readline, which does not pass on the errors of its input. */
+async function* linesOf(text: AsyncIterable<Buffer>): AsyncIterable<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of text) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+    rest = lines.pop()!;
+    yield* lines;
+  }
+  rest += decoder.decode();
+  if (rest !== '') yield rest;
+}

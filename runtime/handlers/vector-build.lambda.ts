@@ -1,0 +1,175 @@
+/** The steps of a build of a generation, as the state machine of `VectorIndexBuild` asks for them (docs/adr/0075). */
+import { setTimeout as pause } from 'node:timers/promises';
+import { S3Client } from '@aws-sdk/client-s3';
+import { fromNodeProviderChain } from '@aws-sdk/credential-providers';
+import type { Context } from 'aws-lambda';
+import { embeddedMetrics, type EmbeddedMetric, FUNCTION_LOG } from './function-log';
+import {
+  Binding, DEFAULT_RECALL_GATE, DimensionName, type RecallGate, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VectorBuildEnv, type VectorBuildStep,
+  type VectorIndexLayout, type VectorIndexSchema, VectorMetric, type VectorPart,
+} from '../../src/contract';
+import { OpenSearchGenerations } from '../adapters/aws/opensearch-generations';
+import { OpenSearchHttp } from '../adapters/aws/opensearch-http';
+import { Sigv4Signer } from '../adapters/aws/sigv4';
+import { VectorSource } from '../adapters/aws/vector-source';
+import { BrainError } from '../core/errors';
+import { SYSTEM_CLOCK } from '../core/ports';
+import { BulkLoad } from '../core/vectors/bulk-load';
+import { GenerationBuild, recallOf } from '../core/vectors/generation-build';
+import type { GenerationCluster } from '../core/vectors/generation-cluster';
+import { returnToPrevious } from '../core/vectors/generations';
+
+/** Before the function's own end: the time that a step needs to write down how far it is. */
+const MARGIN_MS = 60_000;
+
+export interface VectorBuildEvent {
+  readonly step: VectorBuildStep | 'rollback';
+  /** Names the build: that of the execution. */
+  readonly build: string;
+  /** Folder of the source, of `begin`; '' for the whole bucket. */
+  readonly prefix?: string;
+  /** Of `load`. */
+  readonly item?: VectorPart;
+  /** Parts of the source, of `load`. */
+  readonly parts?: number;
+}
+
+export type VectorBuildAnswer = Readonly<Record<string, string | number | boolean>>;
+
+export interface VectorBuildPorts {
+  readonly cluster: GenerationCluster;
+  readonly source: VectorSource;
+  readonly index: VectorIndexSchema;
+  readonly gate: RecallGate;
+  readonly brain: string;
+  readonly sourceBucket: string;
+  readonly workBucket: string;
+  readonly clock: { now(): number };
+  readonly sleep: (ms: number) => Promise<void>;
+  readonly random: () => number;
+  /** Takes a line of metrics. */
+  readonly emit: (line: string) => void;
+}
+
+/** Where the parts of a build are listed. */
+export const partsKey = (index: string, build: string): string => `${VECTOR_BUILDS_PREFIX}/${index}/${build}/parts.json`;
+
+export class VectorBuildSteps {
+  constructor(private readonly ports: VectorBuildPorts) {}
+
+  /** @param until when to stop, milliseconds since the epoch */
+  async run(event: VectorBuildEvent, until: number): Promise<VectorBuildAnswer> {
+    const { cluster, index, gate, clock } = this.ports;
+    const build = new GenerationBuild(cluster, { index, build: event.build, gate, clock });
+    switch (event.step) {
+      case 'begin':
+        return this.begin(build, event);
+      case 'load':
+        return this.load(build, event, until);
+      case 'check':
+        return this.check(build, until);
+      case 'retire':
+        return this.retire(build);
+      case 'rollback':
+        return returnToPrevious(cluster, index.name);
+      default:
+        return { done: (await build[event.step]()).done };
+    }
+  }
+
+  private async begin(build: GenerationBuild, { build: id, prefix = '' }: VectorBuildEvent): Promise<VectorBuildAnswer> {
+    const { source, sourceBucket, workBucket, index } = this.ports;
+    const key = partsKey(index.name, id);
+    const parts = await source.pin({ bucket: sourceBucket, prefix }, { bucket: workBucket, key });
+    return { generation: await build.begin(parts.length), parts: parts.length, key };
+  }
+
+  private async load(build: GenerationBuild, { item, parts = 1 }: VectorBuildEvent, until: number): Promise<VectorBuildAnswer> {
+    const { cluster, index, source, sourceBucket, clock, sleep, random } = this.ports;
+    if (!item) throw new Error('the step load needs an item');
+    const generation = await build.generation();
+    const [before] = await cluster.parts(index.name, generation, [item.part]);
+    if (before?.done) return { done: true };
+    const load = new BulkLoad(index, {
+      send: async (body) => {
+        // a build that lost its lease must not write on
+        await build.generation();
+        return cluster.bulk(index.name, generation, body);
+      },
+      save: (loaded) => cluster.savePart(index.name, generation, item.part, loaded),
+      sleep,
+      now: () => clock.now(),
+      random,
+    });
+    const loaded = await load.run(source.lines(sourceBucket, item), { source: `s3://${sourceBucket}/${item.key}`, from: before, until });
+    this.emit([
+      { name: VectorMetric.LOADED, value: loaded.vectors - (before?.vectors ?? 0), unit: 'Count' },
+      ...loaded.done ? [{ name: VectorMetric.PROGRESS, value: 100 / parts, unit: 'Percent' } as const] : [],
+    ]);
+    return { done: loaded.done };
+  }
+
+  private async check(build: GenerationBuild, until: number): Promise<VectorBuildAnswer> {
+    const { cluster, index } = this.ports;
+    try {
+      return { done: (await build.check(until)).done };
+    } finally {
+      const gate = (await cluster.record(index.name))?.record.build?.gate;
+      const recall = gate && recallOf(gate);
+      if (recall !== undefined) this.emit([{ name: VectorMetric.RECALL, value: recall, unit: 'None' }]);
+    }
+  }
+
+  private async retire(build: GenerationBuild): Promise<VectorBuildAnswer> {
+    const { cluster, index, clock } = this.ports;
+    const began = (await cluster.record(index.name))?.record.build?.began;
+    const { done } = await build.retire();
+    if (began !== undefined) this.emit([{ name: VectorMetric.BUILD_TIME, value: (clock.now() - began) / 1000, unit: 'Seconds' }]);
+    return { done };
+  }
+
+  private emit(metrics: readonly EmbeddedMetric[]): void {
+    const { emit, brain, index, clock } = this.ports;
+    emit(embeddedMetrics({ [DimensionName.BRAIN]: brain, [VECTOR_INDEX_DIMENSION]: index.name }, metrics, clock.now()));
+  }
+}
+
+/** From the function's environment. */
+export function portsOf(env: NodeJS.ProcessEnv): VectorBuildPorts {
+  const need = (name: string): string => env[name] ?? stopWithout(name);
+  const signer = new Sigv4Signer({ region: need('AWS_REGION'), service: 'es', credentials: fromNodeProviderChain() });
+  const http = new OpenSearchHttp({ endpoint: need(Binding.VECTOR_ENDPOINT), signer });
+  const gate = env[VectorBuildEnv.GATE];
+  return {
+    cluster: new OpenSearchGenerations(http, JSON.parse(need(VectorBuildEnv.LAYOUT)) as VectorIndexLayout),
+    source: new VectorSource(new S3Client({ maxAttempts: 8 })),
+    index: JSON.parse(need(VectorBuildEnv.INDEX)) as VectorIndexSchema,
+    gate: gate === undefined ? DEFAULT_RECALL_GATE : JSON.parse(gate) as RecallGate,
+    brain: need(VectorBuildEnv.BRAIN),
+    sourceBucket: need(VectorBuildEnv.SOURCE_BUCKET),
+    workBucket: need(VectorBuildEnv.WORK_BUCKET),
+    clock: SYSTEM_CLOCK,
+    sleep: (ms) => pause(ms),
+    random: Math.random,
+    emit: (line) => process.stdout.write(line),
+  };
+}
+
+function stopWithout(name: string): never {
+  throw new Error(`the environment variable ${name} is missing`);
+}
+
+let steps: VectorBuildSteps | undefined;
+
+export async function handler(event: VectorBuildEvent, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<VectorBuildAnswer> {
+  steps ??= new VectorBuildSteps(portsOf(process.env));
+  try {
+    const answer = await steps.run(event, Date.now() + context.getRemainingTimeInMillis() - MARGIN_MS);
+    FUNCTION_LOG.info({ step: event.step, build: event.build, ...answer }, 'step of a build');
+    return answer;
+  } catch (error) {
+    // the name is what Step Functions retries and catches by
+    if (error instanceof BrainError) throw Object.assign(new Error(error.message), { name: error.code });
+    throw error;
+  }
+}

@@ -1,0 +1,217 @@
+import { Duration, Stack } from 'aws-cdk-lib';
+import { Alarm, ComparisonOperator, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { CfnSecurityGroupIngress, Peer, Port as Ec2Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { IBucket } from 'aws-cdk-lib/aws-s3';
+import { Construct } from 'constructs';
+import { buildDefinition } from './build-definition';
+import { layoutOf } from './index-layout';
+import { VectorIndex } from './vector-index';
+import { VectorStore } from './vector-store';
+import {
+  Binding, DEFAULT_RECALL_GATE, DimensionName, GENERATION_SEPARATOR, MetricsNamespace, VECTOR_BUILDS_INDEX, VECTOR_BUILDS_PREFIX,
+  VECTOR_INDEX_DIMENSION, VectorBuildEnv, VectorMetric,
+} from '../contract';
+import { BrainEnvironment } from '../environment';
+import { IBrainNetwork } from '../network';
+import { BrainFunction } from '../private/brain-function';
+import { BrainStateMachine } from '../private/brain-state-machine';
+import { requireInteger } from '../private/declarations';
+import { fail } from '../private/fail';
+import { keyThrough } from '../private/key-through';
+
+/** What a new generation must reach before it answers: the share of the true nearest neighbours that its graph finds. */
+export interface RecallGateOptions {
+  /** Neighbours that are compared, 1 to 100. @default 10 */
+  readonly k?: number;
+  /** Vectors of the index that are asked for, 1 to 500: each is one exact search over all vectors. @default 100 */
+  readonly sample?: number;
+  /** Least recall, 0 to 1. @default 0.9 */
+  readonly least?: number;
+}
+
+/** Properties of {@link VectorIndexBuild}. */
+export interface VectorIndexBuildProps {
+  /** Decides log retention, and how generations lie on the nodes. */
+  readonly environment: BrainEnvironment;
+  /** The brain's name, a dimension of its metrics. */
+  readonly name: string;
+  /** Where the function's network interfaces are: the subnets of the store. */
+  readonly network: IBrainNetwork;
+  /** Encrypts logs and environment variables. */
+  readonly logsKey: IKey;
+  /** Holds the index. */
+  readonly store: VectorStore;
+  /** What is built: one of the store's. */
+  readonly index: VectorIndex;
+  /** Holds the vectors as JSON lines (`.jsonl`, `.jsonl.gz`) with `id`, `vector` and the declared fields; lists of parts are written below `builds/`. */
+  readonly source: IBucket;
+  /** @default - recall@10 of at least 0.9 over 100 vectors */
+  readonly gate?: RecallGateOptions;
+  /** Objects that are loaded at the same time, 1 to 40: what the domain takes beside its searches. @default 4 */
+  readonly loaders?: number;
+}
+
+const HTTPS = 443;
+/** The longest time of a function; a step stops by itself before, and is asked again. */
+const CALL = Duration.minutes(15);
+const EXECUTION = Duration.days(2);
+const MOST_LOADERS = 40;
+const MOST_K = 100;
+const MOST_SAMPLED = 500;
+
+/**
+ * Builds generations of a vector index beside the one that answers: bulk load without replicas and refreshes, merge, copies, recall against exact search,
+ * warm-up, and one step of the alias. The generation before stays, to return to.
+ *
+ * Start the state machine with `{"prefix": "<folder of the source>/"}`; `{"rollback": true}` returns to the generation before.
+ */
+export class VectorIndexBuild extends Construct {
+  /** Builds a generation, or returns to the one before. */
+  readonly stateMachineArn: string;
+
+  /** The function that takes every step. Map its role to one of the domain that may do what a build does. */
+  readonly function: BrainFunction;
+
+  /** A build failed, was stopped, or ran out of time; nothing of what answers has changed. */
+  readonly failedAlarm: Alarm;
+
+  private readonly dimensions: { [name: string]: string };
+
+  constructor(scope: Construct, id: string, props: VectorIndexBuildProps) {
+    super(scope, id);
+    const { environment, name, network, logsKey, store, index, source, loaders = 4 } = props;
+    if (!store.indexes.includes(index)) {
+      fail(this, 'ForeignIndex', `vector index '${index.name}' must be one of the store's, which holds ${store.indexes.map((own) => own.name).join(', ')}`);
+    }
+    requireInteger(this, 'OutOfRange', 'loaders', loaders, 1, MOST_LOADERS, 'the default is 4');
+    const gate = this.gate(props.gate);
+    this.dimensions = { [DimensionName.BRAIN]: name, [VECTOR_INDEX_DIMENSION]: index.name };
+    const { partition } = Stack.of(this);
+
+    const securityGroup = new SecurityGroup(this, 'SecurityGroup', {
+      vpc: network.vpc,
+      description: `Builder of vector index ${index.name}: HTTPS to the store and to AWS`,
+      allowAllOutbound: false,
+      allowAllIpv6Outbound: false,
+      disableInlineRules: false,
+    });
+    securityGroup.addEgressRule(Peer.anyIpv4(), Ec2Port.tcp(HTTPS), 'The domain, S3, KMS and CloudWatch');
+    // in this scope: the builder may stand in a later stack than the store
+    new CfnSecurityGroupIngress(this, 'StoreIngress', {
+      groupId: store.securityGroup.securityGroupId,
+      sourceSecurityGroupId: securityGroup.securityGroupId,
+      ipProtocol: 'tcp',
+      fromPort: HTTPS,
+      toPort: HTTPS,
+      description: `Builder of ${index.name}`,
+    });
+    this.function = new BrainFunction(this, 'Function', {
+      environment,
+      logsKey,
+      handler: 'vector-build',
+      description: `Steps of building generations of vector index ${index.name}`,
+      timeout: CALL,
+      memorySize: 1024,
+      network: { vpc: network.vpc, subnets: network.privateSubnets, securityGroup },
+      environmentVariables: {
+        [Binding.VECTOR_ENDPOINT]: `https://${store.domain.domainEndpoint}`,
+        [VectorBuildEnv.BRAIN]: name,
+        [VectorBuildEnv.INDEX]: JSON.stringify(index._toSchema()),
+        [VectorBuildEnv.LAYOUT]: JSON.stringify(layoutOf(this, index, environment.vectorCapacity)),
+        [VectorBuildEnv.GATE]: JSON.stringify(gate),
+        [VectorBuildEnv.SOURCE_BUCKET]: source.bucketName,
+        [VectorBuildEnv.WORK_BUCKET]: source.bucketName,
+      },
+      statements: this.statements(props),
+    });
+
+    const machine = new BrainStateMachine(this, 'Machine', {
+      environment,
+      logsKey,
+      timeout: EXECUTION,
+      distributed: true,
+      definition: buildDefinition({
+        partition,
+        functionArn: this.function.functionArn,
+        callSeconds: CALL.toSeconds() + 30,
+        workBucket: source.bucketName,
+        loaders,
+      }),
+      statements: [
+        new PolicyStatement({ actions: ['lambda:InvokeFunction'], resources: [this.function.functionArn] }),
+        new PolicyStatement({ actions: ['s3:GetObject'], resources: [source.arnForObjects(`${VECTOR_BUILDS_PREFIX}/${index.name}/*`)] }),
+        ...source.encryptionKey ? [keyThrough(this, 's3', source.encryptionKey, ['kms:Decrypt'])] : [],
+      ],
+    });
+    this.stateMachineArn = machine.stateMachineArn;
+    this.failedAlarm = this.alarm(index);
+  }
+
+  /** How far the load of a build is, percent of its parts: the sum since the build began. */
+  metricProgress(): Metric {
+    return this.metric(VectorMetric.PROGRESS, 'Sum');
+  }
+
+  /** Recall of the newest generation at its gate, 0 to 1. */
+  metricRecall(): Metric {
+    return this.metric(VectorMetric.RECALL, 'Minimum');
+  }
+
+  private metric(metricName: string, statistic: string): Metric {
+    return new Metric({ namespace: MetricsNamespace, metricName, statistic, dimensionsMap: this.dimensions, period: Duration.minutes(5) });
+  }
+
+  private gate({ k = DEFAULT_RECALL_GATE.k, sample = DEFAULT_RECALL_GATE.sample, least = DEFAULT_RECALL_GATE.least }: RecallGateOptions = {}) {
+    requireInteger(this, 'OutOfRange', 'k of the recall gate', k, 1, MOST_K, 'the default is 10');
+    requireInteger(this, 'OutOfRange', 'sample of the recall gate', sample, 1, MOST_SAMPLED, 'the default is 100');
+    if (!(least >= 0 && least <= 1)) fail(this, 'RecallGate', `the least recall must be 0 to 1, got ${least}: the default is ${DEFAULT_RECALL_GATE.least}`);
+    return { k, sample, least };
+  }
+
+  /** What a build asks of the domain and of S3, by the paths that it uses. */
+  private statements({ store, index, source }: VectorIndexBuildProps): PolicyStatement[] {
+    const path = (suffix: string) => `${store.domain.domainArn}/${suffix}`;
+    const generations = path(`${index.name}${GENERATION_SEPARATOR}*`);
+    const records = path(VECTOR_BUILDS_INDEX);
+    return [
+      new PolicyStatement({
+        actions: ['es:ESHttpGet', 'es:ESHttpPost', 'es:ESHttpPut'],
+        resources: [generations, records, `${records}/*`],
+      }),
+      // aliases move and generations go in one and the same call
+      new PolicyStatement({ actions: ['es:ESHttpPost'], resources: [path('_aliases')] }),
+      new PolicyStatement({
+        actions: ['es:ESHttpGet'],
+        resources: [
+          path(`_cluster/health/${index.name}${GENERATION_SEPARATOR}*`), path(`_plugins/_knn/warmup/${index.name}${GENERATION_SEPARATOR}*`),
+          path('_plugins/_knn/stats/circuit_breaker_triggered'),
+        ],
+      }),
+      new PolicyStatement({ actions: ['s3:GetObject'], resources: [source.arnForObjects('*')] }),
+      new PolicyStatement({ actions: ['s3:ListBucket'], resources: [source.bucketArn] }),
+      new PolicyStatement({ actions: ['s3:PutObject'], resources: [source.arnForObjects(`${VECTOR_BUILDS_PREFIX}/${index.name}/*`)] }),
+      ...source.encryptionKey ? [keyThrough(this, 's3', source.encryptionKey, ['kms:Decrypt', 'kms:GenerateDataKey'])] : [],
+    ];
+  }
+
+  private alarm(index: VectorIndex): Alarm {
+    const ended = (metricName: string) => new Metric({
+      namespace: 'AWS/States', metricName, statistic: 'Sum', period: Duration.minutes(5), dimensionsMap: { StateMachineArn: this.stateMachineArn },
+    });
+    return new Alarm(this, 'Failed', {
+      alarmDescription: `A build of vector index ${index.name} failed: the generation before answers on. See the execution; redrive it, or start another.`,
+      metric: new MathExpression({
+        expression: 'failed + aborted + late',
+        usingMetrics: { failed: ended('ExecutionsFailed'), aborted: ended('ExecutionsAborted'), late: ended('ExecutionsTimedOut') },
+        label: 'Builds that failed',
+        period: Duration.minutes(5),
+      }),
+      threshold: 1,
+      evaluationPeriods: 1,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      treatMissingData: TreatMissingData.NOT_BREACHING,
+    });
+  }
+}

@@ -1,0 +1,203 @@
+/** The state machine of a build as it is synthesized, with the steps of the function that is deployed, over a store and a bucket in memory. */
+import { Readable } from 'node:stream';
+import { gzipSync } from 'node:zlib';
+import { GetObjectCommand, NoSuchKey, type PutObjectCommand, S3Client, S3ServiceException } from '@aws-sdk/client-s3';
+import { VectorSource } from '../../runtime/adapters/aws/vector-source';
+import { BUILD_ERRORS } from '../../runtime/core/vectors/build-errors';
+import { VectorBuildSteps } from '../../runtime/handlers/vector-build.lambda';
+import { FINAL_BUILD_ERRORS, FOREIGN_BUILD_ERRORS, VectorMetric, type VectorIndexSchema } from '../../src/contract';
+import { buildDefinition } from '../../src/vectors/build-definition';
+import { MemoryCluster } from '../runtime/core/vectors/memory-cluster.fixture';
+import { VirtualClock } from '../support/asl/clock';
+import type { Definition } from '../support/asl/definition';
+import { StateError } from '../support/asl/errors';
+import { type RunOptions, StateMachine } from '../support/asl/machine';
+import { definitionErrors } from '../support/asl/validate';
+
+const INDEX: VectorIndexSchema = {
+  name: 'places', dimension: 2, similarity: 'l2', engine: 'lucene', fields: [], hnsw: { m: 16, efConstruction: 100, efSearch: 100 },
+};
+
+/** S3, as far as a build asks. */
+class MemoryBucket {
+  readonly objects = new Map<string, Buffer>();
+  readonly client = Object.assign(new S3Client({ region: 'eu-central-1' }), { send: (command: object) => this.send(command) }) as S3Client;
+
+  put(key: string, body: string | Buffer): void {
+    this.objects.set(key, Buffer.from(body));
+  }
+
+  private async send(command: object): Promise<unknown> {
+    const { input } = command as GetObjectCommand & PutObjectCommand;
+    if ('Prefix' in input) {
+      const keys = [...this.objects.keys()].filter((key) => key.startsWith(String(input.Prefix))).sort();
+      return { Contents: keys.map((Key) => ({ Key, ETag: this.tag(Key), Size: this.objects.get(Key)!.length })) };
+    }
+    if (!(command instanceof GetObjectCommand)) return void this.put(input.Key!, String(input.Body));
+    const body = this.objects.get(input.Key!);
+    if (!body) throw new NoSuchKey({ message: 'no such key', $metadata: {} });
+    if (input.IfMatch !== undefined && input.IfMatch !== this.tag(input.Key!)) {
+      throw new S3ServiceException({ name: 'PreconditionFailed', $fault: 'client', message: 'changed', $metadata: { httpStatusCode: 412 } });
+    }
+    // small pieces: lines go over their bounds
+    const pieces = Array.from({ length: Math.ceil(body.length / 7) }, (_, at) => body.subarray(at * 7, at * 7 + 7));
+    return { Body: Object.assign(Readable.from(pieces), { transformToString: async () => body.toString() }) };
+  }
+
+  private tag(key: string): string {
+    return `"${Buffer.from(this.objects.get(key)!).toString('base64').slice(-12)}"`;
+  }
+}
+
+const lines = (name: string, count: number) => Array.from({ length: count }, (_, at) => `${JSON.stringify({ id: `${name}-ł${at}`, vector: [at, 1] })}\n`).join('');
+
+class World {
+  readonly cluster = new MemoryCluster();
+  readonly bucket = new MemoryBucket();
+  readonly clock = new VirtualClock();
+  readonly metrics: Record<string, number>[] = [];
+  /** Milliseconds that a call of the function may take. */
+  budget = Infinity;
+  readonly machine = new StateMachine(JSON.parse(JSON.stringify({
+    QueryLanguage: 'JSONata',
+    ...buildDefinition({ partition: 'aws', functionArn: 'arn:fn', callSeconds: 900, workBucket: 'vectors', loaders: 2 }),
+  })) as Definition);
+
+  constructor() {
+    this.bucket.put('a/1.jsonl', lines('a1', 4));
+    this.bucket.put('a/2.jsonl.gz', gzipSync(lines('a2', 4)));
+    this.bucket.put('a/readme.txt', 'not a part');
+    this.bucket.put('b/1.jsonl', lines('b1', 5));
+    this.bucket.put('b/2.jsonl', lines('b2', 5).trimEnd());
+  }
+
+  run(input: Record<string, string | boolean>, options: Partial<RunOptions> = {}) {
+    const steps = new VectorBuildSteps({
+      cluster: this.cluster,
+      source: new VectorSource(this.bucket.client),
+      index: INDEX,
+      gate: { k: 3, sample: 5, least: 0.9 },
+      brain: 'fleet',
+      sourceBucket: 'vectors',
+      workBucket: 'vectors',
+      clock: this.clock,
+      sleep: async () => undefined,
+      random: () => 1,
+      emit: (line) => this.metrics.push(JSON.parse(line)),
+    });
+    return this.machine.run(input, {
+      clock: this.clock,
+      handlers: {
+        'lambda:invoke': async ({ Payload }, call) => {
+          call.point(`in ${Payload.step}`);
+          return { Payload: await steps.run(Payload, this.clock.now() + this.budget) };
+        },
+        's3:getObject': ({ Key }) => this.bucket.objects.get(Key)!.toString(),
+      },
+      ...options,
+    });
+  }
+
+  answering = () => [...this.cluster.made.get(this.cluster.alias!)!.documents.keys()].sort();
+}
+
+const A = ['a1', 'a2'].flatMap((name) => [0, 1, 2, 3].map((at) => `${name}-ł${at}`));
+const B = ['b1', 'b2'].flatMap((name) => [0, 1, 2, 3, 4].map((at) => `${name}-ł${at}`));
+
+describe('the state machine of a build', () => {
+  test('is valid', () => expect(definitionErrors(new World().machine.definition)).toBe(''));
+
+  test('builds what lies in the folder, plain and gzipped, and says how far it is', async () => {
+    const world = new World();
+    expect(await world.run({ prefix: 'a/' }, { name: 'one' })).toMatchObject({ status: 'SUCCEEDED', output: { generation: '1', build: 'one' } });
+    expect(world.answering()).toEqual(A);
+    const sum = (name: string) => world.metrics.reduce((total, line) => total + (line[name] ?? 0), 0);
+    expect([sum(VectorMetric.LOADED), sum(VectorMetric.PROGRESS), sum(VectorMetric.RECALL)]).toEqual([8, 100, 1]);
+    expect(world.metrics.every((line) => (line as unknown as { Brain: string }).Brain === 'fleet')).toBe(true);
+  });
+
+  test('goes back to the generation before, and fails where none is kept', async () => {
+    const world = new World();
+    await world.run({ prefix: 'a/' });
+    expect(await world.run({ rollback: true })).toMatchObject({ status: 'FAILED', error: 'NO_PREVIOUS_GENERATION' });
+    await world.run({ prefix: 'b/' });
+    expect(world.answering()).toEqual(B);
+    expect(await world.run({ rollback: true })).toMatchObject({ status: 'SUCCEEDED', output: { from: '2', to: '1' } });
+    expect(world.answering()).toEqual(A);
+  });
+
+  test('stopped before or after any state or call, and run again, ends the same; searchers see whole generations all the time', async () => {
+    const whole = new World();
+    await whole.run({ prefix: 'a/' });
+    const { points } = await whole.run({ prefix: 'b/' }, { name: 'second' });
+    expect(points.length).toBeGreaterThan(60);
+    for (let killAt = 0; killAt < points.length; killAt++) {
+      const world = new World();
+      await world.run({ prefix: 'a/' });
+      expect((await world.run({ prefix: 'b/' }, { name: 'second', killAt })).status).toBe('KILLED');
+      // after its last step the build is over: only the execution does not know
+      const over = world.cluster.stored?.record.build === undefined && world.cluster.alias === '2';
+      if (!over) expect(await world.run({ prefix: 'b/' }, { name: 'second' })).toMatchObject({ status: 'SUCCEEDED' });
+      expect([killAt, world.answering(), world.cluster.looks]).toEqual([killAt, B, []]);
+      expect([...world.cluster.made.keys()]).toEqual(['1', '2']);
+    }
+  }, 120_000);
+
+  test('a load that takes longer than a call goes on where it ended', async () => {
+    const world = new World();
+    world.budget = 0;
+    const { entered, status } = await world.run({ prefix: 'b/' });
+    expect(status).toBe('SUCCEEDED');
+    expect(world.answering()).toEqual(B);
+    // the gate as well: one question for each call
+    expect(entered.filter((state) => state === 'Check').length).toBe(5);
+  });
+
+  test('a build that can never succeed is abandoned, and the generation before answers on', async () => {
+    const world = new World();
+    await world.run({ prefix: 'a/' });
+    world.cluster.bad.add('2');
+    expect(await world.run({ prefix: 'b/' })).toMatchObject({ status: 'FAILED', error: 'RECALL_TOO_LOW' });
+    expect([...world.cluster.made.keys()]).toEqual(['1']);
+    expect(world.cluster.stored?.record.build).toBeUndefined();
+    expect(await world.run({ prefix: 'nothing/' })).toMatchObject({ status: 'FAILED', error: 'SOURCE_EMPTY' });
+    world.bucket.put('bad/1.jsonl', '{"id":"x","vector":[1]}');
+    expect(await world.run({ prefix: 'bad/' })).toMatchObject({ status: 'FAILED', error: 'INVALID_VECTOR', cause: expect.stringContaining('s3://vectors/bad/1.jsonl, line 1') });
+    expect(world.cluster.stored?.record.build).toBeUndefined();
+    expect(world.answering()).toEqual(A);
+  });
+
+  test('a second execution while one runs is refused, and harms nothing', async () => {
+    const world = new World();
+    await world.run({ prefix: 'a/' });
+    await world.run({ prefix: 'b/' }, { name: 'first', killAt: 30 });
+    expect(await world.run({ prefix: 'a/' }, { name: 'other' })).toMatchObject({ status: 'FAILED', error: 'BUILD_RUNNING' });
+    expect(await world.run({ prefix: 'b/' }, { name: 'first' })).toMatchObject({ status: 'SUCCEEDED' });
+    expect(world.answering()).toEqual(B);
+  });
+
+  test('an object that changed after the build began fails it', async () => {
+    const world = new World();
+    await world.run({ prefix: 'b/' }, { name: 'first', killAt: 8 });
+    expect(world.bucket.objects.has('builds/places/first/parts.json')).toBe(true);
+    world.bucket.put('b/2.jsonl', lines('changed', 1));
+    expect((await world.run({ prefix: 'b/' }, { name: 'first' })).cause).toContain('SOURCE_CHANGED');
+    expect(world.cluster.alias).toBeUndefined();
+  });
+
+  test('a store that has a bad moment is asked again', async () => {
+    const world = new World();
+    let calls = 0;
+    world.cluster.around = (call, when) => {
+      if (when === 'before' && ['seal', 'create', 'warmUp'].includes(call) && ++calls % 2 === 1) {
+        throw new StateError('VECTOR_STORE_UNAVAILABLE', 'HTTP 429');
+      }
+    };
+    expect(await world.run({ prefix: 'a/' })).toMatchObject({ status: 'SUCCEEDED' });
+    expect(calls).toBe(6);
+  });
+
+  test('what it takes for final are errors of builds', () => {
+    for (const code of [...FINAL_BUILD_ERRORS, ...FOREIGN_BUILD_ERRORS]) expect(BUILD_ERRORS).toHaveProperty(code);
+  });
+});

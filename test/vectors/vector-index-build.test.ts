@@ -1,0 +1,113 @@
+import { App, Stack } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { ISubnet, IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Key } from 'aws-cdk-lib/aws-kms';
+import { Bucket } from 'aws-cdk-lib/aws-s3';
+import { Construct } from 'constructs';
+import { BrainEnvironment } from '../../src/environment';
+import { IBrainNetwork } from '../../src/network';
+import { Similarity, VectorIndex, VectorIndexBuild, VectorIndexBuildProps, VectorStore } from '../../src/vectors';
+import { definitionErrors } from '../support/asl/validate';
+
+class TestNetwork extends Construct implements IBrainNetwork {
+  readonly privateSubnets: ISubnet[];
+
+  constructor(scope: Construct, id: string, readonly vpc: IVpc) {
+    super(scope, id);
+    this.privateSubnets = vpc.privateSubnets;
+  }
+}
+
+function create(props: Partial<VectorIndexBuildProps> = {}) {
+  const stack = new Stack(new App(), 'Vectors', { env: { account: '111111111111', region: 'eu-west-1' } });
+  const zones = ['a', 'b', 'c'];
+  const vpc = Vpc.fromVpcAttributes(stack, 'Vpc', {
+    vpcId: 'vpc-1', vpcCidrBlock: '10.0.0.0/16', availabilityZones: zones, privateSubnetIds: zones.map((zone) => `subnet-${zone}`),
+  });
+  const logsKey = new Key(stack, 'LogsKey');
+  const network = new TestNetwork(stack, 'Network', vpc);
+  const environment = BrainEnvironment.prod();
+  const index = VectorIndex.define('flats', { dimension: 8, similarity: Similarity.COSINE });
+  const store = new VectorStore(stack, 'Store', {
+    environment,
+    network,
+    encryptionKey: new Key(stack, 'VectorsKey'),
+    logsKey,
+    masterRole: new Role(stack, 'Master', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') }),
+    indexes: [index],
+  });
+  const source = new Bucket(stack, 'Source', { encryptionKey: new Key(stack, 'SourceKey') });
+  const build = new VectorIndexBuild(stack, 'Build', { environment, name: 'fleet', network, logsKey, store, index, source, ...props });
+  return { stack, build, template: Template.fromStack(stack) };
+}
+
+/** What the function of the build may do with each kind of resource. */
+function statementsOf(template: Template, part: string) {
+  const policies = Object.entries(template.findResources('AWS::IAM::Policy')).filter(([id]) => id.startsWith(part));
+  return policies.flatMap(([, policy]) => policy.Properties.PolicyDocument.Statement);
+}
+
+describe('VectorIndexBuild', () => {
+  test('is a function in the private subnets that reaches the store, and is let in by it alone', () => {
+    const { template } = create();
+    template.hasResourceProperties('AWS::Lambda::Function', {
+      Runtime: 'nodejs24.x', Timeout: 900, VpcConfig: { SubnetIds: ['subnet-a', 'subnet-b', 'subnet-c'] },
+    });
+    template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', {
+      Description: 'Builder of flats', FromPort: 443, ToPort: 443, SourceSecurityGroupId: Match.objectLike({ 'Fn::GetAtt': [Match.stringLikeRegexp('^BuildSecurityGroup'), 'GroupId'] }),
+    });
+  });
+
+  test('may do with the domain what a build does, by path: no other index, nothing of its security', () => {
+    const { template } = create();
+    const text = JSON.stringify(statementsOf(template, 'BuildFunctionAccess').filter(({ Action }) => JSON.stringify(Action).includes('es:')));
+    for (const path of ['/flats.*', '/thalos.builds/*', '/_aliases', '/_plugins/_knn/warmup/flats.*', '/_cluster/health/flats.*']) expect(text).toContain(`"${path}"`);
+    expect(text).not.toMatch(/"\/\*"|_security|_snapshot|es:\*|ESHttpDelete/);
+  });
+
+  test('writes to the source only its lists of parts', () => {
+    const { template } = create();
+    const writes = statementsOf(template, 'BuildFunctionAccess').filter(({ Action }) => Action === 's3:PutObject');
+    expect(JSON.stringify(writes)).toContain('/builds/flats/*');
+    expect(writes).toHaveLength(1);
+  });
+
+  test('is driven by a valid state machine with its own encrypted log, without data in it', () => {
+    const { stack, template } = create();
+    const [machine] = Object.values(template.findResources('AWS::StepFunctions::StateMachine'));
+    const definition = JSON.stringify(stack.resolve(machine.Properties.DefinitionString)['Fn::Join'][1].map((part: unknown) => (typeof part === 'string' ? part : 'token')).join(''));
+    expect(definitionErrors(JSON.parse(JSON.parse(definition)))).toBe('');
+    expect(machine.Properties.LoggingConfiguration).toMatchObject({ IncludeExecutionData: false, Level: 'ALL' });
+    template.hasResourceProperties('AWS::Logs::LogGroup', { LogGroupName: Match.stringLikeRegexp('^/aws/vendedlogs/states/'), KmsKeyId: Match.anyValue() });
+  });
+
+  test('alarms where a build fails, is stopped or takes too long', () => {
+    const { template } = create();
+    const [alarm] = Object.values(template.findResources('AWS::CloudWatch::Alarm', { Properties: { AlarmDescription: Match.stringLikeRegexp('build of vector index flats failed') } }));
+    expect(JSON.stringify(alarm)).toMatch(/ExecutionsFailed.*ExecutionsAborted.*ExecutionsTimedOut/);
+  });
+
+  test('shows progress and recall by brain and index', () => {
+    const { build } = create();
+    expect(build.metricProgress()).toMatchObject({ metricName: 'VectorBuildProgress', statistic: 'Sum', dimensions: { Brain: 'fleet', VectorIndex: 'flats' } });
+    expect(build.metricRecall()).toMatchObject({ metricName: 'VectorBuildRecall', statistic: 'Minimum' });
+  });
+
+  test('keeps all copies while it builds where the domain has standby, and none elsewhere', () => {
+    const layout = (template: Template) => {
+      const variables = Object.values(template.findResources('AWS::Lambda::Function')).map(({ Properties }) => Properties.Environment?.Variables?.VECTOR_LAYOUT);
+      return JSON.parse(variables.find((text) => text !== undefined));
+    };
+    expect(layout(create().template)).toEqual({ shards: 1, replicas: 2, buildReplicas: 2 });
+    expect(layout(create({ environment: BrainEnvironment.dev() }).template)).toEqual({ shards: 1, replicas: 1, buildReplicas: 0 });
+  });
+
+  test.each<[string, Partial<VectorIndexBuildProps>, RegExp]>([
+    ['an index of another store', { index: VectorIndex.define('streets', { dimension: 8, similarity: Similarity.L2 }) }, /ForeignIndex: vector index 'streets' must be one of the store's, which holds flats/],
+    ['too many loaders', { loaders: 41 }, /OutOfRange: loaders must be an integer from 1 to 40/],
+    ['no recall', { gate: { least: 1.5 } }, /RecallGate: the least recall must be 0 to 1, got 1.5/],
+    ['too many neighbours', { gate: { k: 101 } }, /OutOfRange: k of the recall gate/],
+    ['too large a sample', { gate: { sample: 501 } }, /OutOfRange: sample of the recall gate/],
+  ])('fails with %s', (_, props, message) => expect(() => create(props)).toThrow(message));
+});
