@@ -12,6 +12,7 @@ export * from './model-agent';
 export * from './model-manifest';
 export * from './names';
 export * from './offline-table';
+export * from './offline-tables-resource';
 export * from './online-item';
 export * from './quarantine';
 export * from './rollout-document';

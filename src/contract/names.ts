@@ -6,6 +6,9 @@ export const Binding = {
   FEATURE_TABLE: 'FEATURE_TABLE',
   /** Name of the Kinesis stream that feeds the offline tables: a writer puts rows there that lost online ({@link LateRow}). */
   FEATURE_STREAM: 'FEATURE_STREAM',
+  /** Glue database of the offline tables, and the Athena workgroup that may read them. */
+  OFFLINE_DATABASE: 'OFFLINE_DATABASE',
+  OFFLINE_WORKGROUP: 'OFFLINE_WORKGROUP',
   VECTOR_ENDPOINT: 'VECTOR_ENDPOINT',
   ARTIFACT_BUCKET: 'ARTIFACT_BUCKET',
   ROLLOUT_APPLICATION: 'ROLLOUT_APPLICATION',

@@ -25,7 +25,10 @@ export interface OfflineTableColumn {
 }
 
 /** The columns in their order: entity keys, features, event time, created time, digest. */
-export function offlineColumns(group: Pick<FeatureGroupSchema, 'entityKeys' | 'features'>): OfflineTableColumn[] {
+export function offlineColumns(group: {
+  readonly entityKeys: readonly { readonly name: string; readonly dtype: FeatureDtype }[];
+  readonly features: readonly { readonly name: string; readonly dtype: FeatureDtype }[];
+}): OfflineTableColumn[] {
   return [
     ...group.entityKeys.map(({ name, dtype }): OfflineTableColumn => ({ name, type: dtype, required: true })),
     ...group.features.map(({ name, dtype }): OfflineTableColumn => ({ name, type: dtype, required: false })),

@@ -4,7 +4,7 @@
  *
  * Sources: Athena user guide, "Create Iceberg tables", "ALTER TABLE ADD COLUMNS", "OPTIMIZE", "VACUUM"; Trino documentation, "Iceberg connector".
  */
-import { type FeatureGroupSchema, OfflineColumn, offlineColumns, type OfflineTableColumn, offlineTableName, type OfflineType } from '../../../src/contract';
+import { OfflineColumn, offlineColumns, type OfflineGroup, type OfflineTableColumn, offlineTableName, type OfflineType } from '../../../src/contract';
 
 /** One Iceberg table: format version 2, parquet, rows only ever appended. */
 export interface OfflineTable {
@@ -54,7 +54,7 @@ const TYPES: { readonly [type in OfflineType]: { readonly [dialect in Dialect]: 
 };
 
 /** The table of a group's version. */
-export function offlineTable(group: FeatureGroupSchema, place: OfflinePlace): OfflineTable {
+export function offlineTable(group: OfflineGroup, place: OfflinePlace): OfflineTable {
   const name = offlineTableName(group);
   return {
     database: place.database,
