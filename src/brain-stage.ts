@@ -38,6 +38,7 @@ export class BrainStage extends Stage {
       foundation: this.foundation,
       name,
       featureGroups,
+      featureStore: props.featureStore,
       vectorIndexes,
       capture: (props.inference?.telemetry?.capture ?? 0) > 0,
       vectorScope: vectorIndexes.length > 0 ? stack('Vectors') : undefined,

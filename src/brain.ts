@@ -2,7 +2,7 @@ import { Construct } from 'constructs';
 import { BrainClusterOptions } from './cluster';
 import { EdgeStrategy } from './edge';
 import { BrainEnvironment } from './environment';
-import { FeatureGroup } from './features';
+import { FeatureGroup, FeatureStoreOptions } from './features';
 import { InferenceOptions } from './inference';
 import { ModelRuntime } from './model-runtime';
 import { BrainNetworkOptions } from './network';
@@ -21,6 +21,9 @@ export interface BrainProps {
 
   /** What is known about entities, online and offline. @default - no feature store */
   readonly featureGroups?: FeatureGroup[];
+
+  /** How features are kept, online and offline. @default - as each option says */
+  readonly featureStore?: FeatureStoreOptions;
 
   /** What is searched by similarity. @default - no vector store */
   readonly vectorIndexes?: VectorIndex[];
@@ -68,7 +71,15 @@ export class Brain extends Construct {
     const name = brainNameOf(this, id);
 
     this.foundation = new FoundationPlane(this, 'Foundation', { environment, network: props.network });
-    this.data = new DataPlane(this, 'Data', { environment, foundation: this.foundation, name, featureGroups, vectorIndexes, capture: (props.inference?.telemetry?.capture ?? 0) > 0 });
+    this.data = new DataPlane(this, 'Data', {
+      environment,
+      foundation: this.foundation,
+      name,
+      featureGroups,
+      featureStore: props.featureStore,
+      vectorIndexes,
+      capture: (props.inference?.telemetry?.capture ?? 0) > 0,
+    });
     this.serving = new ServingPlane(this, 'Serving', { ...props, foundation: this.foundation, data: this.data, name, models, featureGroups, vectorIndexes });
     this.operations = new OperationsPlane(this, 'Operations', { foundation: this.foundation });
   }

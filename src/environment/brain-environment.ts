@@ -1,6 +1,7 @@
-import { RemovalPolicy } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy } from 'aws-cdk-lib';
 import { ControlPlaneScalingTier } from 'aws-cdk-lib/aws-eks-v2';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { requireDays } from '../private/declarations';
 import { fail } from '../private/fail';
 import { requireName } from '../private/names';
 
@@ -43,6 +44,8 @@ export interface BrainEnvironmentProps {
    * @default ControlPlaneScalingTier.STANDARD
    */
   readonly controlPlaneTier?: ControlPlaneScalingTier;
+  /** How long the past of the offline tables can be asked for: whole days, at least 1. A training set pins it, and outlives it. @default Duration.days(90) */
+  readonly snapshotRetention?: Duration;
 }
 
 /**
@@ -63,6 +66,7 @@ export class BrainEnvironment {
       replicas: 3,
       foreignImages: true,
       requestsPerSecond: 100,
+      snapshotRetention: Duration.days(7),
     });
   }
 
@@ -71,6 +75,7 @@ export class BrainEnvironment {
     return new BrainEnvironment('staging', {
       logRetention: RetentionDays.THREE_MONTHS,
       vectorCapacity: { ...BrainEnvironment.PROD_VECTORS, dataNodeType: 'm7g.large.search', volumeSizeGiB: 50 },
+      snapshotRetention: Duration.days(30),
     });
   }
 
@@ -108,6 +113,8 @@ export class BrainEnvironment {
   readonly requestsPerSecond: number;
   /** Capacity of the Kubernetes control plane. */
   readonly controlPlaneTier: ControlPlaneScalingTier;
+  /** How long the past of the offline tables can be asked for. */
+  readonly snapshotRetention: Duration;
 
   private constructor(readonly name: string, props: BrainEnvironmentProps) {
     this.removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN;
@@ -120,6 +127,8 @@ export class BrainEnvironment {
     this.foreignImages = props.foreignImages ?? false;
     this.requestsPerSecond = props.requestsPerSecond ?? 1000;
     this.controlPlaneTier = props.controlPlaneTier ?? ControlPlaneScalingTier.STANDARD;
+    this.snapshotRetention = props.snapshotRetention ?? Duration.days(90);
+    requireDays(undefined, 'SnapshotRetention', 'snapshotRetention', this.snapshotRetention, 1);
 
     if (![1, 2, 3].includes(this.natGateways)) {
       fail(undefined, 'NatGateways', `natGateways must be 1, 2 or 3, got ${this.natGateways}: one per AZ (3) survives the loss of an AZ`);

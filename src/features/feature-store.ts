@@ -6,6 +6,7 @@ import { Construct, IConstruct } from 'constructs';
 import { Binding, OnlineItem } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { FeatureGroup } from './feature-group';
+import { OfflineStore } from './offline';
 import { fail } from '../private/fail';
 import { keyThrough } from '../private/key-through';
 import { requireUnique } from '../private/names';
@@ -16,8 +17,14 @@ export interface IFeatureStore extends IConstruct {
   /** Lets a workload read online features, and tells it the table. */
   connectReader(workload: IWorkload): void;
 
-  /** Lets a workload write online features, and tells it the table. A writer that also reads is connected twice. */
+  /**
+   * Lets a workload write online features, and put those that come too late where offline finds them; tells it the table, and the stream where there
+   * are offline tables. A writer that also reads is connected twice.
+   */
   connectWriter(workload: IWorkload): void;
+
+  /** Lets a workload read the offline tables. Fails in a store without. */
+  connectOfflineReader(workload: IWorkload): void;
 }
 
 /** Properties of {@link FeatureStore}. */
@@ -28,6 +35,8 @@ export interface FeatureStoreProps {
   readonly encryptionKey: IKey;
   /** The groups that this store holds: at least one, each with its own name. */
   readonly groups: FeatureGroup[];
+  /** Where everything is kept that was ever known; it holds the same groups. @default - only the newest row of each entity is kept, online */
+  readonly offline?: OfflineStore;
 }
 
 /** A table of your own that has the layout of the online store. */
@@ -42,6 +51,8 @@ abstract class FeatureStoreBase extends Resource implements IFeatureStore {
   abstract readonly table: ITable;
   /** @internal */
   protected abstract readonly _encryptionKey?: IKey;
+  /** @internal */
+  protected readonly _offline?: OfflineStore;
 
   connectReader(workload: IWorkload): void {
     // a read knows its whole keys: no query, no scan
@@ -51,6 +62,12 @@ abstract class FeatureStoreBase extends Resource implements IFeatureStore {
   connectWriter(workload: IWorkload): void {
     // each write is conditional on the stored row, and only single writes can be
     this.connect(workload, 'Write', ['dynamodb:PutItem'], ['kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey']);
+    this._offline?._connectWriter(workload);
+  }
+
+  connectOfflineReader(workload: IWorkload): void {
+    if (!this._offline) fail(this, 'NoOfflineTables', 'a feature store without offline tables has none to read: give it an OfflineStore, or the brain OfflineStrategy.iceberg()');
+    this._offline.connectReader(workload);
   }
 
   private connect(workload: IWorkload, verb: string, actions: string[], keyActions: string[]): void {
@@ -84,8 +101,13 @@ export class FeatureStore extends FeatureStoreBase {
   /** The groups that this store holds. */
   readonly groups: FeatureGroup[];
 
+  /** Everything that was ever known; absent in a store without offline tables. */
+  readonly offline?: OfflineStore;
+
   /** @internal */
   protected readonly _encryptionKey?: IKey;
+  /** @internal */
+  protected readonly _offline?: OfflineStore;
 
   constructor(scope: Construct, id: string, props: FeatureStoreProps) {
     super(scope, id);
@@ -95,6 +117,9 @@ export class FeatureStore extends FeatureStoreBase {
     requireUnique(this, 'feature group', props.groups.map((group) => group.name));
     this.groups = [...props.groups];
     this._encryptionKey = props.encryptionKey;
+    this.offline = props.offline;
+    this._offline = props.offline;
+    this.requireSameGroups(props.offline);
 
     // The L2 writes no customer managed key in a stack without a Region, so there the key goes to the L1, with the same template.
     const knowsRegion = !Token.isUnresolved(Stack.of(this).region);
@@ -106,9 +131,20 @@ export class FeatureStore extends FeatureStoreBase {
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       deletionProtection: props.environment.deletionProtection,
       removalPolicy: props.environment.removalPolicy,
+      kinesisStream: props.offline?.stream,
     });
     if (!knowsRegion) {
       (this.table.node.defaultChild as CfnGlobalTable).addPropertyOverride('Replicas.0.SSESpecification.KMSMasterKeyId', props.encryptionKey.keyArn);
+    }
+  }
+
+  /** A group without a table would be lost offline, without a word. */
+  private requireSameGroups(offline: OfflineStore | undefined): void {
+    if (!offline) return;
+    const online = new Set(this.groups);
+    const differing = [...this.groups.filter((group) => !offline.groups.includes(group)), ...offline.groups.filter((group) => !online.has(group))];
+    if (differing.length > 0) {
+      fail(this, 'GroupsDiffer', `online and offline must hold the same feature groups, and '${differing[0].name}' is only in one of them: give both the same list`);
     }
   }
 }

@@ -4,4 +4,6 @@ export * from './expectation';
 export * from './feature';
 export * from './feature-group';
 export * from './feature-store';
+export * from './feature-store-options';
+export * from './offline';
 export * from './pii-class';

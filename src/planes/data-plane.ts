@@ -1,6 +1,6 @@
 import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
-import { FeatureGroup, FeatureStore } from '../features';
+import { FeatureGroup, FeatureStore, FeatureStoreOptions, OfflineStrategy } from '../features';
 import { FoundationPlane } from './foundation-plane';
 import { PayloadCapture } from '../observability';
 import { RolloutConfiguration } from '../release';
@@ -17,6 +17,8 @@ export interface DataPlaneProps {
   readonly name: string;
   /** What is known about entities. @default - no feature store */
   readonly featureGroups?: FeatureGroup[];
+  /** How features are kept, online and offline. @default - as each option says */
+  readonly featureStore?: FeatureStoreOptions;
   /** What is searched by similarity. @default - no vector store */
   readonly vectorIndexes?: VectorIndex[];
   /** Whether payloads are captured. @default false */
@@ -48,8 +50,7 @@ export class DataPlane extends Construct {
     const { keys, network, roles, serviceLinkedRoles } = foundation;
 
     this.artifacts = new ArtifactStore(this, 'Artifacts', { environment, encryptionKey: keys.data });
-    this.features = featureGroups.length === 0 ? undefined
-      : new FeatureStore(this, 'Features', { environment, encryptionKey: keys.data, groups: featureGroups });
+    this.features = featureGroups.length === 0 ? undefined : this.createFeatures(props, featureGroups);
     this.vectors = vectorIndexes.length === 0 ? undefined : new VectorStore(props.vectorScope ?? this, 'Vectors', {
       environment,
       network,
@@ -60,7 +61,13 @@ export class DataPlane extends Construct {
       serviceLinkedRoles,
     });
     this.capture = props.capture
-      ? new PayloadCapture(this, 'Capture', { environment, encryptionKey: keys.data, logsKey: keys.logs, artifacts: this.artifacts }) : undefined;
+      ? new PayloadCapture(this, 'Capture', { environment, encryptionKey: keys.telemetry, logsKey: keys.logs, artifacts: this.artifacts }) : undefined;
     this.rollout = new RolloutConfiguration(this, 'Rollout', { environment, name, encryptionKey: keys.data, logsKey: keys.logs });
+  }
+
+  private createFeatures({ environment, foundation: { keys }, featureStore = {} }: DataPlaneProps, groups: FeatureGroup[]): FeatureStore {
+    const { offline = OfflineStrategy.iceberg() } = featureStore;
+    const store = offline._bind(this, 'Offline', { environment, encryptionKey: keys.offline, logsKey: keys.logs, artifacts: this.artifacts, groups });
+    return new FeatureStore(this, 'Features', { environment, encryptionKey: keys.data, groups, offline: store });
   }
 }

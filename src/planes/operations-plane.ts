@@ -37,7 +37,7 @@ export class OperationsPlane extends Construct {
         detail: {
           eventSource: ['kms.amazonaws.com'],
           eventName: ['DisableKey', 'ScheduleKeyDeletion'],
-          resources: { ARN: [keys.data, keys.vectors, keys.cluster, keys.logs, keys.alerts].map((key) => key.keyArn) },
+          resources: { ARN: keys._all().map((key) => key.keyArn) },
         },
       },
     });

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
+import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Duration } from 'aws-cdk-lib';
+import { AssetHashType, DockerImage, Duration } from 'aws-cdk-lib';
 import { ISecurityGroup, ISubnet, IVpc } from 'aws-cdk-lib/aws-ec2';
 import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
@@ -22,6 +24,8 @@ export interface BrainFunctionProps {
   readonly timeout?: Duration;
   readonly memorySize?: number;
   readonly environmentVariables?: { [name: string]: string };
+  /** Beside the code, by name: what does not fit into variables, which are 4 KB together (Lambda developer guide, "Lambda quotas"). @default - nothing */
+  readonly files?: { [name: string]: string };
   /** What the function may do beside writing its own log. */
   readonly statements?: PolicyStatement[];
   /** Where its network interfaces are. @default - outside of any VPC */
@@ -43,6 +47,7 @@ const INTERFACES = [
 /** A Lambda function of ours: a bundled handler on Node 24, its own encrypted log group, and a role that holds nothing but what is asked for. */
 export class BrainFunction extends Construct {
   readonly functionArn: string;
+  readonly functionName: string;
   readonly role: Role;
   readonly logGroup: LogGroup;
   private readonly fn: LambdaFunction;
@@ -70,7 +75,7 @@ export class BrainFunction extends Construct {
     this.fn = new LambdaFunction(this, 'Resource', {
       runtime: Runtime.NODEJS_24_X,
       architecture: Architecture.ARM_64,
-      code: Code.fromAsset(join(HANDLERS, props.handler)),
+      code: codeOf(props),
       handler: 'index.handler',
       description: props.description,
       timeout: props.timeout ?? Duration.seconds(30),
@@ -87,12 +92,33 @@ export class BrainFunction extends Construct {
     });
     this.fn.node.addDependency(access);
     this.functionArn = this.fn.functionArn;
+    this.functionName = this.fn.functionName;
   }
 
   /** One more environment variable, of a function that has some: without any it has no key for them. */
   addVariable(name: string, value: string): void {
     this.fn.addEnvironment(name, value);
   }
+}
+
+/** The bundle, with the files beside it: staged like one that a container would have made, but without one. */
+function codeOf({ handler, files }: BrainFunctionProps): Code {
+  const bundle = join(HANDLERS, handler);
+  if (files === undefined) return Code.fromAsset(bundle);
+  const tryBundle = (folder: string) => {
+    cpSync(bundle, folder, { recursive: true });
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+    return true;
+  };
+  return Code.fromAsset(bundle, {
+    assetHashType: AssetHashType.OUTPUT,
+    bundling: {
+      image: DockerImage.fromRegistry('none'),
+      local: { tryBundle },
+      // never used: CDK stages equal options once in an app, and two functions with other files must not be equal
+      environment: { FILES: createHash('sha256').update(JSON.stringify(files)).digest('hex') },
+    },
+  });
 }
 
 /** What a function with encrypted environment variables needs of their key; Lambda asks KMS on behalf of the function's role. */

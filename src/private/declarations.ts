@@ -48,3 +48,13 @@ export function requireInteger(
   }
   return value;
 }
+
+/** Whole days of a duration that is known at synth, and at least some. @param remedy what else the message says */
+export function requireDays(scope: IConstruct | undefined, code: string, what: string, duration: Duration, least: number, remedy?: string): number {
+  const days = duration.isUnresolved() ? NaN : duration.toMilliseconds() / Duration.days(1).toMilliseconds();
+  if (!Number.isInteger(days) || days < least) {
+    const got = duration.isUnresolved() ? 'a token' : `${days}`;
+    fail(scope, code, `${what} must be whole days, at least ${least}, got ${got}${remedy === undefined ? '' : `: ${remedy}`}`);
+  }
+  return days;
+}

@@ -14,14 +14,23 @@ export interface BrainKeysProps {
 const USE = ['kms:Decrypt', 'kms:DescribeKey', 'kms:Encrypt', 'kms:GenerateDataKey*', 'kms:ReEncrypt*'];
 
 /**
- * The five keys of a brain, so that a mistake with one of them does not reach what the others protect. All of them rotate yearly, outlive their
+ * The keys of a brain, so that a mistake with one of them does not reach what the others protect. All of them rotate yearly, outlive their
  * stack, and wait the longest time that KMS offers, 30 days, when somebody schedules their deletion.
  *
  * Each key's policy lets IAM policies of the account decide, and admits the services that call with an identity of their own.
  */
 export class BrainKeys extends Construct {
-  /** Features, artifacts, and their access logs. */
+  /** Online features, artifacts, and the access logs of every bucket. */
   readonly data: Key;
+
+  /** The offline tables, and the stream that feeds them. */
+  readonly offline: Key;
+
+  /** Training sets. */
+  readonly training: Key;
+
+  /** Captured payloads. */
+  readonly telemetry: Key;
 
   /** The vector store. */
   readonly vectors: Key;
@@ -39,10 +48,22 @@ export class BrainKeys extends Construct {
     super(scope, id);
     const of = (what: string) => `${what} of the ${props.environment.name} brain ${this.node.path}`;
     this.data = this.addKey('Data', of('features and artifacts'), this.accessLogDelivery());
+    this.offline = this.addKey('Offline', of('offline features'));
+    this.training = this.addKey('Training', of('training sets'));
+    this.telemetry = this.addKey('Telemetry', of('captured payloads'));
     this.vectors = this.addKey('Vectors', of('vector store'));
     this.cluster = this.addKey('Cluster', of('Kubernetes secrets and node volumes'), ...this.nodeVolumes());
     this.logs = this.addKey('Logs', of('logs'), this.logGroups());
     this.alerts = this.addKey('Alerts', of('notifications'), this.alarms(), this.events());
+  }
+
+  /**
+   * Every one of them, for whoever watches keys.
+   *
+   * @internal
+   */
+  _all(): Key[] {
+    return [this.data, this.offline, this.training, this.telemetry, this.vectors, this.cluster, this.logs, this.alerts];
   }
 
   private addKey(id: string, description: string, ...statements: PolicyStatement[]): Key {

@@ -23,12 +23,13 @@ test('the rule may publish: nothing but plain HTTP is denied, since EventBridge 
 });
 
 test('the guard watches every key of the brain', () => {
-  const { data, vectors, cluster, logs, alerts } = foundation.keys;
-  template.resourceCountIs('AWS::KMS::Key', 5);
+  const { data, offline, training, telemetry, vectors, cluster, logs, alerts } = foundation.keys;
+  const watched = [data, offline, training, telemetry, vectors, cluster, logs, alerts];
+  template.resourceCountIs('AWS::KMS::Key', 8);
   template.hasResourceProperties('AWS::Events::Rule', {
     EventPattern: {
       source: ['aws.kms'],
-      detail: { eventName: ['DisableKey', 'ScheduleKeyDeletion'], resources: { ARN: [data, vectors, cluster, logs, alerts].map((key) => stack.resolve(key.keyArn)) } },
+      detail: { eventName: ['DisableKey', 'ScheduleKeyDeletion'], resources: { ARN: watched.map((key) => stack.resolve(key.keyArn)) } },
     },
   });
 });

@@ -77,9 +77,17 @@ export const ENCRYPTED: { [type: string]: Check } = {
     (properties) => (properties.EncryptionConfig ?? []).filter((entry: Json) => entry.Resources?.includes('secrets')), 'encryption of secrets',
     (entry) => entry.Provider?.KeyArn),
   'AWS::EKS::Nodegroup': (resource) => (resource.properties.LaunchTemplate ? undefined : 'has no launch template, so that its disks have no customer key'),
+  'AWS::Athena::WorkGroup': customerKeyIn((properties) => {
+    const { EnforceWorkGroupConfiguration: enforced, ResultConfiguration: results } = properties.WorkGroupConfiguration ?? {};
+    return enforced === true ? results?.EncryptionConfiguration?.KmsKey : undefined;
+  }),
+  'AWS::Kinesis::Stream': customerKeyIn((properties) => properties.StreamEncryption?.KeyId),
+  // what comes from a Kinesis stream is encrypted there: Firehose refuses a key of its own
   'AWS::KinesisFirehose::DeliveryStream': (resource, templates) => [
-    customerKeyIn((properties) => properties.DeliveryStreamEncryptionConfigurationInput?.KeyARN),
-    customerKeyIn((properties) => properties.ExtendedS3DestinationConfiguration?.EncryptionConfiguration?.KMSEncryptionConfig?.AWSKMSKeyARN),
+    ...resource.properties.DeliveryStreamType === 'KinesisStreamAsSource' ? []
+      : [customerKeyIn((properties) => properties.DeliveryStreamEncryptionConfigurationInput?.KeyARN)],
+    customerKeyIn(({ ExtendedS3DestinationConfiguration: objects, IcebergDestinationConfiguration: rows }) => (
+      (objects ?? rows?.S3Configuration)?.EncryptionConfiguration?.KMSEncryptionConfig?.AWSKMSKeyARN)),
   ].map((check) => check(resource, templates)).find((problem) => problem !== undefined),
   // The key encrypts the environment; a function without one has nothing at rest but its code, which the asset bucket encrypts.
   'AWS::Lambda::Function': (resource, templates) => (resource.properties.Environment?.Variables
@@ -114,6 +122,8 @@ export const NOTHING_TO_ENCRYPT: ReadonlySet<string> = new Set([
   'AWS::EKS::AccessEntry', 'AWS::EKS::Addon', 'AWS::EKS::PodIdentityAssociation',
   'AWS::ElasticLoadBalancingV2::Listener', 'AWS::ElasticLoadBalancingV2::ListenerRule', 'AWS::ElasticLoadBalancingV2::LoadBalancer',
   'AWS::Events::Rule',
+  // the catalog's own encryption is a setting of the account; tables and metadata are objects of a bucket
+  'AWS::Glue::Database', 'AWS::Glue::TableOptimizer', 'AWS::LakeFormation::PrincipalPermissions',
   'AWS::IAM::InstanceProfile', 'AWS::IAM::ManagedPolicy', 'AWS::IAM::OIDCProvider', 'AWS::IAM::Policy', 'AWS::IAM::Role',
   'AWS::KMS::Alias', 'AWS::KMS::Key',
   'AWS::Lambda::LayerVersion', 'AWS::Lambda::Permission', 'AWS::Lambda::Version', 'AWS::Lambda::Alias',

@@ -74,7 +74,8 @@ export const TELEMETRY_TRAPS: Traps = {
   },
   'A5 a stream waits for the policy of its role': {
     rule: (templates) => each(templates, 'AWS::KinesisFirehose::DeliveryStream', (stream) => {
-      const roles = templates.referencesIn(stream.properties.ExtendedS3DestinationConfiguration?.RoleARN, stream.stack);
+      const { ExtendedS3DestinationConfiguration: objects, IcebergDestinationConfiguration: rows } = stream.properties;
+      const roles = templates.referencesIn((objects ?? rows)?.RoleARN, stream.stack);
       const policies = templates.ofType('AWS::IAM::Policy').filter((policy) =>
         templates.referencesIn(policy.properties.Roles, policy.stack).some((role) => roles.includes(role)));
       return !(policies.length > 0 && policies.every(({ id }) => dependsOn(stream).includes(id))) && 'may be made before its role may do anything';

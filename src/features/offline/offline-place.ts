@@ -1,0 +1,43 @@
+import { ArnFormat, Stack } from 'aws-cdk-lib';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { IBucket } from 'aws-cdk-lib/aws-s3';
+import { Construct } from 'constructs';
+import { LakePermissions } from './lake-permissions';
+import { OfflinePrefix } from '../../contract';
+import { BrainEnvironment } from '../../environment';
+import { keyThrough } from '../../private/key-through';
+import { FeatureGroup } from '../feature-group';
+
+/** What the parts of an offline store share. */
+export interface OfflinePlaceProps {
+  readonly environment: BrainEnvironment;
+  readonly encryptionKey: IKey;
+  readonly logsKey: IKey;
+  readonly groups: FeatureGroup[];
+  readonly bucket: IBucket;
+  readonly databaseName: string;
+  readonly lake?: LakePermissions;
+}
+
+/** Glue's catalog, the database, and its tables: a call on a table needs all three. */
+export function catalogStatement(scope: Construct, databaseName: string, actions: string[]): PolicyStatement {
+  const arn = (resource: string) => Stack.of(scope).formatArn({ service: 'glue', resource, arnFormat: ArnFormat.SLASH_RESOURCE_NAME });
+  return new PolicyStatement({ actions, resources: [arn('catalog'), arn(`database/${databaseName}`), arn(`table/${databaseName}/*`)] });
+}
+
+/** Objects of the tables, and of other prefixes; the bucket itself; its key. */
+export function bucketStatements(scope: Construct, place: OfflinePlaceProps, actions: string[], ...prefixes: string[]): PolicyStatement[] {
+  const { bucket, encryptionKey } = place;
+  return [
+    new PolicyStatement({ actions, resources: [OfflinePrefix.TABLES, ...prefixes].map((prefix) => bucket.arnForObjects(`${prefix}/*`)) }),
+    new PolicyStatement({ actions: ['s3:GetBucketLocation', 's3:ListBucket', 's3:ListBucketMultipartUploads'], resources: [bucket.bucketArn] }),
+    keyThrough(scope, 's3', encryptionKey, ['kms:Decrypt', 'kms:GenerateDataKey']),
+  ];
+}
+
+/** Stands in logical ids: a version is a table of its own, with a stream of its own. `card-holders` version 2 is `CardHoldersV2`. */
+export function tableId(group: FeatureGroup): string {
+  const pascal = group.name.split(/[-_]/).map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
+  return `${pascal}V${group.version}`;
+}
