@@ -6,7 +6,9 @@ import { ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK, ROLLOUT_SET, ROLLOUT_SHOW } from './
 import { LOCAL } from './serve';
 import { StandardTerminal } from './terminal';
 import { TRAINING_SET_CREATE, TRAINING_SET_VERIFY } from './training-set';
+import { VECTORS_GENERATIONS, VECTORS_ROLLBACK } from './vectors-generations';
 import { VECTORS_IMPORT } from './vectors-import';
+import { VECTORS_SEARCH } from './vectors-search';
 import { version } from '../../package.json';
 import { LocalError, messageOf } from '../adapters/local/local-errors';
 import { findNatives } from '../adapters/local/natives';
@@ -14,6 +16,7 @@ import { BrainError } from '../core/errors';
 
 const COMMANDS: readonly Command[] = [
   LOCAL, MODELS_PUT, ROLLOUT_SHOW, ROLLOUT_SET, ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK, FEATURES_IMPORT, VECTORS_IMPORT,
+  VECTORS_SEARCH, VECTORS_GENERATIONS, VECTORS_ROLLBACK,
   TRAINING_SET_CREATE, TRAINING_SET_VERIFY,
 ];
 

@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import { openWorkplace } from './assembly';
 import { ASSEMBLY_OPTION, BRAIN_OPTIONS, type Command } from './command';
+import { declaredIndex } from './declared-index';
 import { count } from './terminal';
 import { DuckDb } from '../adapters/local/duckdb';
-import { reject } from '../adapters/local/local-errors';
 import { importVectors } from '../adapters/local/vector-import';
 
 export const VECTORS_IMPORT: Command = {
@@ -18,8 +18,7 @@ export const VECTORS_IMPORT: Command = {
   async run(args, { terminal, natives }) {
     const [name, file] = args.positionals;
     const { configuration, data } = openWorkplace(args);
-    const index = configuration.vectorIndexes.find((declared) => declared.name === name)
-      ?? reject('UNKNOWN_INDEX', `brain '${configuration.name}' declares no vector index '${name}'; it declares ${configuration.vectorIndexes.map((declared) => declared.name).join(', ') || 'none'}`);
+    const index = declaredIndex(configuration, name);
     natives.require(['@duckdb/node-api']);
     const lock = data.lock(`vectors-${index.name}`);
     const db = await DuckDb.open(natives, data.spill);

@@ -3,21 +3,21 @@
  * the one that answers. A build that dies leaves a folder that no reader looks at.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, statSync, writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { commit, readIfThere, removeUnfinished, replaceFile, syncPath, unfinishedPath, writeSynced } from './durable-files';
 import { FlatIndex } from './flat-index';
 import { messageOf, reject } from './local-errors';
 import type { FeatureValue, VectorIndexSchema } from '../../../src/contract';
+import type { Generation } from '../../core/vectors/generations';
 
 const VECTORS = 'vectors.f32';
 const DOCUMENTS = 'documents.jsonl';
 const ABOUT = 'about.json';
 const CURRENT = 'current';
 const FORMAT = 1;
-
-/** Generations that stay on disk: the current one, and one to go back to. */
-const KEPT = 2;
 
 interface About {
   readonly format: typeof FORMAT;
@@ -48,32 +48,92 @@ export function generationStamp(folder: string): string {
   return stat ? `${stat.ino}:${stat.mtimeNs}` : '';
 }
 
+/** How far a generation is read, bytes. */
+export type ReadProgress = (done: number, total: number) => void;
+
 /** Reads and checks a generation. Fails with DATA_DIR_CORRUPT where its bytes are not those that were written, or are of another declaration. */
-export function loadGeneration(folder: string, generation: string, schema: VectorIndexSchema): LoadedGeneration {
+export function loadGeneration(
+  folder: string, generation: string, schema: VectorIndexSchema, progress: ReadProgress = () => undefined,
+): LoadedGeneration {
   const corrupt = (text: string, cause?: unknown): never => reject('DATA_DIR_CORRUPT', `generation ${generation} of vector index '${schema.name}' ${text}; import it again`, cause);
   let about: About;
-  let vectors: Buffer;
-  let documents: Buffer;
+  let vectors: HashedBytes;
+  let documents: HashedBytes;
   try {
-    about = JSON.parse(readFileSync(join(folder, generation, ABOUT), 'utf8')) as About;
-    vectors = readFileSync(join(folder, generation, VECTORS));
-    documents = readFileSync(join(folder, generation, DOCUMENTS));
+    about = readAbout(folder, generation);
+    const total = [VECTORS, DOCUMENTS].reduce((sum, name) => sum + statSync(join(folder, generation, name)).size, 0);
+    vectors = readHashed(join(folder, generation, VECTORS), (done) => progress(done, total));
+    documents = readHashed(join(folder, generation, DOCUMENTS), (done) => progress(vectors.bytes.length + done, total));
   } catch (error) {
     return corrupt(`cannot be read (${messageOf(error)})`, error);
   }
   if (about.format !== FORMAT) corrupt(`has format ${about.format}, this release reads ${FORMAT}`);
   if (about.dimension !== schema.dimension) corrupt(`has dimension ${about.dimension}, the brain declares ${schema.dimension}`);
-  for (const [name, bytes] of [[VECTORS, vectors], [DOCUMENTS, documents]] as const) {
-    if (about.digests[name] !== createHash('sha256').update(bytes).digest('hex')) corrupt(`has another ${name} than was written`);
+  for (const [name, { digest }] of [[VECTORS, vectors], [DOCUMENTS, documents]] as const) {
+    if (about.digests[name] !== digest) corrupt(`has another ${name} than was written`);
   }
-  const floats = new Float32Array(vectors.buffer.slice(vectors.byteOffset, vectors.byteOffset + vectors.length));
-  const lines = documents.toString('utf8').split('\n');
+  const floats = new Float32Array(vectors.bytes.buffer, 0, vectors.bytes.length / Float32Array.BYTES_PER_ELEMENT);
+  const lines = documents.bytes.toString('utf8').split('\n');
   lines.pop();
   return {
     generation,
     index: new FlatIndex(floats, schema.dimension, schema.similarity),
     documents: lines.map((line) => JSON.parse(line) as VectorDocument),
   };
+}
+
+interface HashedBytes {
+  readonly bytes: Buffer;
+  readonly digest: string;
+}
+
+/** Read in pieces, so that it can be seen to go on. */
+const PIECE_BYTES = 16 * 1024 * 1024;
+
+function readHashed(path: string, progress: (done: number) => void): HashedBytes {
+  const file = openSync(path, 'r');
+  try {
+    // of its own: not a part of Node's pool, whose offset no array of floats could have
+    const bytes = Buffer.from(new ArrayBuffer(fstatSync(file).size));
+    const hash = createHash('sha256');
+    for (let at = 0; at < bytes.length;) {
+      const read = readSync(file, bytes, at, Math.min(PIECE_BYTES, bytes.length - at), at);
+      if (read === 0) break;
+      hash.update(bytes.subarray(at, at + read));
+      at += read;
+      progress(at);
+    }
+    return { bytes, digest: hash.digest('hex') };
+  } finally {
+    closeSync(file);
+  }
+}
+
+function readAbout(folder: string, generation: string): About {
+  return JSON.parse(readFileSync(join(folder, generation, ABOUT), 'utf8')) as About;
+}
+
+/** The generations of an index, newest first, in the shape that those in OpenSearch have. Exact search finds everything: recall is 1. */
+export function listLocalGenerations(folder: string): Generation[] {
+  const live = currentGeneration(folder);
+  return generations(folder).sort((a, b) => b - a).map((number): Generation => {
+    const generation = String(number);
+    const { count } = readAbout(folder, generation);
+    const builtAt = statSync(join(folder, generation, ABOUT)).mtime.toISOString();
+    return { generation, state: generation === live ? 'live' : 'previous', documents: count, builtAt, recall: 1 };
+  });
+}
+
+/**
+ * Makes the other generation that is kept the one that answers, in one step. Only the holder of the index's lock does.
+ * Fails with NO_PREVIOUS_GENERATION.
+ */
+export function returnToPreviousLocal(folder: string, index: string): { readonly from: string; readonly to: string } {
+  const live = currentGeneration(folder);
+  const other = listLocalGenerations(folder).find(({ generation }) => generation !== live);
+  if (live === undefined || other === undefined) return reject('NO_PREVIOUS_GENERATION', `vector index '${index}' keeps no generation to go back to: import once more`);
+  replaceFile(join(folder, CURRENT), `${other.generation}\n`);
+  return { from: live, to: other.generation };
 }
 
 /** Builds one generation. Only the holder of the index's lock does. */
@@ -111,8 +171,10 @@ export class GenerationWriter {
     writeSynced(join(this.unfinished, ABOUT), JSON.stringify({ format: FORMAT, dimension, similarity, count: this.count, digests } satisfies About));
     syncPath(this.unfinished);
     commit(this.unfinished, join(this.folder, this.target));
+    // what answered until now is what there is to go back to, whether or not it is the newest of the others
+    const kept = [this.target, currentGeneration(this.folder)];
     replaceFile(join(this.folder, CURRENT), `${this.target}\n`);
-    for (const old of generations(this.folder).sort((a, b) => b - a).slice(KEPT)) this.remove(String(old));
+    for (const old of generations(this.folder).map(String)) if (!kept.includes(old)) this.remove(old);
     return this.target;
   }
 

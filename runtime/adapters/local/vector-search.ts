@@ -20,14 +20,10 @@ export class FlatVectorSearch implements VectorSearch {
     return queries.map((query) => this.searchOne(query));
   }
 
-  private searchOne({ index: schema, vector, k, filter }: VectorQuery): VectorHits {
-    const { generation, index, documents } = this.follow(schema)
-      ?? refuse('VECTOR_STORE_UNAVAILABLE', `vector index '${schema.name}' holds no vectors yet: import some`, { index: schema.name });
-    const passing = filter && filter.length > 0 ? passingOf(schema, filter, documents) : undefined;
-    return {
-      generation,
-      hits: index.search(vector, k, passing).map(({ position, score }) => ({ id: documents[position][0], score, fields: documents[position][1] })),
-    };
+  private searchOne(query: VectorQuery): VectorHits {
+    const { name } = query.index;
+    const loaded = this.follow(query.index) ?? refuse('VECTOR_STORE_UNAVAILABLE', `vector index '${name}' holds no vectors yet: import some`, { index: name });
+    return searchGeneration(loaded, query);
   }
 
   /** The generation that answers now; a new one that cannot be loaded leaves the old one in force. */
@@ -51,6 +47,15 @@ export class FlatVectorSearch implements VectorSearch {
   async close(): Promise<void> {
     this.indexes.clear();
   }
+}
+
+/** The nearest of one generation that is in memory. */
+export function searchGeneration({ generation, index, documents }: LoadedGeneration, { index: schema, vector, k, filter }: VectorQuery): VectorHits {
+  const passing = filter && filter.length > 0 ? passingOf(schema, filter, documents) : undefined;
+  return {
+    generation,
+    hits: index.search(vector, k, passing).map(({ position, score }) => ({ id: documents[position][0], score, fields: documents[position][1] })),
+  };
 }
 
 /** 1 for each document that has, for every condition, one of its values. */

@@ -57,6 +57,9 @@ describe('the command line', () => {
     ['rollout set', ['--candidate', '--weight', '--mode', '--sticky-key', '--flag', '--assembly', '--data-dir', '--brain']],
     ['features import', ['--assembly', '--data-dir', '--brain']],
     ['vectors import', ['--assembly', '--data-dir', '--brain']],
+    ['vectors search', ['--vector', '--id', '--k', '--where', '--json', '--assembly', '--data-dir', '--brain']],
+    ['vectors generations', ['--json', '--assembly', '--data-dir', '--brain']],
+    ['vectors rollback', ['--assembly', '--data-dir', '--brain']],
     ['training-set create', ['--groups', '--out', '--time', '--entity', '--known-at', '--at', '--assembly', '--data-dir', '--brain']],
     ['training-set verify', ['--data-dir']],
   ])('%s --help shows every option', async (words, options) => {
@@ -288,5 +291,48 @@ describe('imports', () => {
     writeFileSync(join(data, 'online'), 'a file where a folder belongs');
     chmodSync(join(data, 'online'), 0o444);
     await failing(/^error: /, 'features', 'import', 'drivers', file('x.csv', 'driver,trips,rating,event_time\nann,1,2,2026-01-01\n'));
+  });
+});
+
+describe('the generations of a vector index', () => {
+  const imported = (name: string, ids: readonly string[]) => {
+    writeFileSync(join(work, name), ids.map((id, at) => `${JSON.stringify({ id, vector: [at, 1], fare: at })}\n`).join(''));
+    return command('vectors', 'import', 'places', join(work, name));
+  };
+
+  test('are searched, listed, and returned to', async () => {
+    await failing(/NO_VECTORS: vector index 'places' holds no vectors yet: thalos-brain vectors import places <file>/, 'vectors', 'search', 'places', '--vector', '[0,1]');
+    expect(await command('vectors', 'generations', 'places')).toMatchObject({ status: 0, out: 'index places holds no vectors yet\n' });
+    await failing(/NO_PREVIOUS_GENERATION/, 'vectors', 'rollback', 'places');
+    await imported('a.jsonl', ['a0', 'a1', 'a2']);
+    await imported('b.jsonl', ['b0', 'b1']);
+    const answer = async (...more: string[]) => JSON.parse((await command('vectors', 'search', 'places', '--json', ...more)).out);
+    expect(await answer('--vector', '[0,1]', '--k', '1')).toEqual({ generation: '2', hits: [{ id: 'b0', score: expect.any(Number), fields: { fare: 0 } }] });
+    expect((await answer('--id', 'b1')).hits.map(({ id }: { id: string }) => id)).toEqual(['b1', 'b0']);
+    expect((await answer('--id', 'b1', '--where', '{"fare":[0,7]}')).hits.map(({ id }: { id: string }) => id)).toEqual(['b0']);
+    expect((await command('vectors', 'search', 'places', '--id', 'b1', '--k', '1')).out).toMatch(/^\d\.\d{6} {2}b1 {2}\{"fare":1\}\n$/);
+    expect(JSON.parse((await command('vectors', 'generations', 'places', '--json')).out)).toEqual([
+      { generation: '2', state: 'live', documents: 2, builtAt: expect.stringMatching(/Z$/), recall: 1 },
+      { generation: '1', state: 'previous', documents: 3, builtAt: expect.stringMatching(/Z$/), recall: 1 },
+    ]);
+    expect(await command('vectors', 'rollback', 'places')).toMatchObject({ status: 0, out: 'index places went back from generation 2 to generation 1\n' });
+    expect(await answer('--id', 'a2', '--k', '1')).toMatchObject({ generation: '1', hits: [{ id: 'a2' }] });
+    // the next import keeps what answers now, not what is newer
+    expect((await imported('c.jsonl', ['c0'])).out).toContain('generation 3');
+    expect((await command('vectors', 'generations', 'places')).out).toMatch(/^generation 3 {2}live {6}1 vectors .*\ngeneration 1 {2}previous {2}3 vectors .*\n$/);
+    await failing(/UNKNOWN_DOCUMENT: vector index 'places' holds no document 'b0'/, 'vectors', 'search', 'places', '--id', 'b0');
+  });
+
+  test.each([
+    ['neither vector nor id', [], 'needs either --vector or --id'],
+    ['both', ['--vector', '[0,1]', '--id', 'a'], 'needs either --vector or --id'],
+    ['a short vector', ['--vector', '[1]'], "--vector must be a JSON list of 2 finite numbers for index 'places'"],
+    ['what is no JSON', ['--vector', '1,2'], "--vector must be JSON, got '1,2'"],
+    ['too many', ['--vector', '[0,1]', '--k', '1001'], "--k must be a number from 1 to 1000, got '1001'"],
+    ['an unknown field', ['--vector', '[0,1]', '--where', '{"town":"x"}'], "the index has no field 'town'; it has fare"],
+    ['a value of another type', ['--vector', '[0,1]', '--where', '{"fare":"x"}'], "\"x\" is no value of the float field 'fare'"],
+  ])('a search with %s ends with 2', async (_, args, error) => {
+    const { status, err } = await command('vectors', 'search', 'places', ...args);
+    expect({ status, err }).toEqual({ status: 2, err: expect.stringContaining(error) });
   });
 });
