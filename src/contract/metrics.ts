@@ -50,6 +50,14 @@ export const MetricName = {
   /** Percent of a sample of entities whose row is absent or older online than offline, and how many were sampled. */
   FEATURE_SKEW: 'FeatureSkew',
   FEATURE_SKEW_SAMPLED: 'FeatureSkewSampled',
+  /** Per {@link DimensionName.FEATURE_GROUP}: rows that came in, and of these the late and the quarantined ones. */
+  INGESTED_ROWS: 'IngestedRows',
+  LATE_ROWS: 'LateRows',
+  QUARANTINED_ROWS: 'QuarantinedRows',
+  /** Batches whose null rate or freshness was not as expected: one for each expectation. */
+  EXPECTATIONS_VIOLATED: 'ExpectationsViolated',
+  /** Seconds from the newest event of a batch to its arrival. */
+  EVENT_AGE: 'EventAge',
 } as const;
 export type MetricNameValue = typeof MetricName[keyof typeof MetricName];
 

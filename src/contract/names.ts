@@ -9,6 +9,10 @@ export const Binding = {
   /** Glue database of the offline tables, and the Athena workgroup that may read them. */
   OFFLINE_DATABASE: 'OFFLINE_DATABASE',
   OFFLINE_WORKGROUP: 'OFFLINE_WORKGROUP',
+  /** Name of the bucket that takes rows which a writer refuses, under {@link Paths.QUARANTINE}. */
+  FEATURE_QUARANTINE: 'FEATURE_QUARANTINE',
+  /** Name of the brain: dimension of what a writer of features counts. */
+  BRAIN: 'BRAIN',
   VECTOR_ENDPOINT: 'VECTOR_ENDPOINT',
   ARTIFACT_BUCKET: 'ARTIFACT_BUCKET',
   ROLLOUT_APPLICATION: 'ROLLOUT_APPLICATION',

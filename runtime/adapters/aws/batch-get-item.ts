@@ -24,6 +24,12 @@ const UNAVAILABLE = 'FEATURE_STORE_UNAVAILABLE';
 const RETRYABLE: ReadonlySet<string> = new Set([
   'ProvisionedThroughputExceededException', 'ThrottlingException', 'Throttling', 'RequestLimitExceeded', 'InternalServerError',
 ]);
+/** Whether a failure of the SDK's is one that DynamoDB asks to try again, or one of the network. */
+export function isRetryable(error: unknown): boolean {
+  const { name, $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } };
+  return RETRYABLE.has(name ?? '') || ($metadata?.httpStatusCode ?? 500) >= 500;
+}
+
 /** The credentials were given up; new ones may do. */
 const CREDENTIALS_REFUSED: ReadonlySet<string> = new Set(['ExpiredTokenException', 'UnrecognizedClientException', 'InvalidSignatureException']);
 

@@ -7,7 +7,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { BatchGetItemCommand, ConditionalCheckFailedException, type DynamoDBClient, PutItemCommand } from '@aws-sdk/client-dynamodb';
-import { BatchGetItem, type BatchGetItemOptions, KEYS_PER_CALL } from './batch-get-item';
+import { BatchGetItem, type BatchGetItemOptions, isRetryable, KEYS_PER_CALL } from './batch-get-item';
 import { CoalescedReads, RETRIES } from './coalesced-reads';
 import { unavailable } from './failures';
 import { type Item, itemOf, rowOf, soundRow } from './online-item';
@@ -26,11 +26,18 @@ export interface DynamoDbOnlineStoreOptions {
   readonly table: string;
   /** Milliseconds that one read may spend on keys that DynamoDB leaves unprocessed. @default 2000 */
   readonly retryBudgetMs?: number;
+  /** Milliseconds that one row of {@link DynamoDbOnlineStore.writeEach} may wait for DynamoDB to take it, beyond the SDK's own attempts. @default 0 */
+  readonly writeBudgetMs?: number;
+  /** Writes under way at once. @default 16 */
+  readonly writesAtOnce?: number;
   /** @default - the SDK's client */
   readonly reader?: ItemReader;
   /** Takes rows that lost, which leave no trace in the table, for the offline one. @default - they are lost */
   readonly late?: LateRowSink;
 }
+
+/** Written, or stale because the stored row wins, or why neither is known. */
+export type WriteOutcome = 'written' | 'stale' | BrainError;
 
 /** Where rows go that lost against the stored one. */
 export interface LateRowSink {
@@ -96,21 +103,59 @@ export class DynamoDbOnlineStore implements OnlineFeatureStore {
     // all rows are checked before the first is written
     const items = rows.map(itemOf);
     const lost: Item[] = [];
-    let next = 0;
-    const writeNext = async (): Promise<void> => {
-      while (next < items.length) {
-        const item = items[next++];
-        if (!await this.put(item)) lost.push(item);
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(WRITES_AT_ONCE, items.length) }, writeNext));
+    await this.eachAtOnce(items, async (item) => {
+      if (!await this.put(item)) lost.push(item);
+    });
     if (lost.length > 0) await this.options.late?.put(lost);
+  }
+
+  /**
+   * What became of each row, in their order: a row that cannot be written keeps no other from it. A stale one is on the stream of the offline
+   * tables, where the store has one. Fails with INVALID_FEATURE_ROW, before the first write, where a value does not fit its dtype.
+   */
+  async writeEach(rows: readonly FeatureWrite[]): Promise<WriteOutcome[]> {
+    const items = rows.map(itemOf);
+    const outcomes = new Array<WriteOutcome>(items.length);
+    await this.eachAtOnce(items, async (item, at) => {
+      outcomes[at] = await this.patiently(item).then((written) => (written ? 'written' : 'stale'), (error: BrainError) => error);
+    });
+    const lost = items.filter((_, at) => outcomes[at] === 'stale');
+    if (lost.length === 0) return outcomes;
+    const failure = await this.options.late?.put(lost).then(() => undefined, (error: BrainError) => error);
+    return failure ? outcomes.map((outcome) => (outcome === 'stale' ? failure : outcome)) : outcomes;
   }
 
   async close(): Promise<void> {
     this.reader.close();
     this.options.late?.close();
     this.options.client.destroy();
+  }
+
+  private async eachAtOnce(items: readonly Item[], run: (item: Item, at: number) => Promise<void>): Promise<void> {
+    let next = 0;
+    const runNext = async (): Promise<void> => {
+      while (next < items.length) {
+        const at = next++;
+        await run(items[at], at);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(this.options.writesAtOnce ?? WRITES_AT_ONCE, items.length) }, runNext));
+  }
+
+  /** Again and again while DynamoDB asks to come back, within the budget: a write that was made already changes nothing. */
+  private async patiently(item: Item): Promise<boolean> {
+    const { writeBudgetMs = 0 } = this.options;
+    let spent = 0;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.put(item);
+      } catch (error) {
+        const backoff = 1 + Math.random() * Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt);
+        spent += backoff;
+        if (spent > writeBudgetMs || !isRetryable((error as Error).cause)) throw error;
+        await wait(backoff);
+      }
+    }
   }
 
   /** False where another row stands there and stays. */

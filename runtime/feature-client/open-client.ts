@@ -1,0 +1,74 @@
+/** A feature client on AWS: by names that are given, or by those that `connectWriter` and `connectReader` put into a handler's environment. */
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { S3Client } from '@aws-sdk/client-s3';
+import { FeatureClient } from './feature-client';
+import { Binding, type FeatureGroupSchema } from '../../src/contract';
+import { DynamoDbOnlineStore, endpointOf, lightReader } from '../adapters/aws/dynamodb-online-store';
+import { kinesisClient, LateRows } from '../adapters/aws/late-rows';
+import { QuarantineBucket } from '../adapters/aws/quarantine-bucket';
+import { refuse } from '../core/errors';
+import type { Clock } from '../core/ports';
+
+/** Throttles of a table on demand that doubles its traffic are over by then (DynamoDB developer guide, "On-demand capacity mode"). */
+const WRITE_BUDGET_MS = 10_000;
+
+export interface FeatureClientOptions {
+  /** As `brain.json` has them. */
+  readonly groups: readonly FeatureGroupSchema[];
+  /** Name of the online table. */
+  readonly table: string;
+  /** Name of the Kinesis stream that takes rows which lost. @default - they are in no history */
+  readonly stream?: string;
+  /** Name of the bucket that takes refused rows. @default - they are only told */
+  readonly quarantine?: string;
+  /** @default - what the environment says */
+  readonly region?: string;
+  /** Name of the brain, for metrics. @default brain */
+  readonly brain?: string;
+  /** What quarantined rows name as their source. @default client */
+  readonly source?: string;
+  /** Milliseconds that one row may wait for DynamoDB to take it. @default 10000 */
+  readonly writeBudgetMs?: number;
+  /** Writes under way at once. @default 16 */
+  readonly writesAtOnce?: number;
+  /** Takes lines of the embedded metric format. @default - none */
+  readonly metrics?: (line: string) => void;
+  /** @default - the system's */
+  readonly clock?: Clock;
+}
+
+export function openFeatureClient(options: FeatureClientOptions): FeatureClient {
+  const { table, stream, quarantine, writesAtOnce, writeBudgetMs = WRITE_BUDGET_MS, brain = 'brain' } = options;
+  const { env } = process;
+  const region = options.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? refuse('INVALID_CONFIGURATION', 'no Region is given, and AWS_REGION is not set');
+  const client = new DynamoDBClient({ region });
+  const reader = lightReader({ endpoint: endpointOf(client, region, env), region, table, credentials: async () => client.config.credentials() });
+  const late = stream === undefined ? undefined : new LateRows({ client: kinesisClient({ region }), stream, table });
+  return new FeatureClient({
+    brain,
+    groups: options.groups,
+    store: new DynamoDbOnlineStore({ client, table, reader, late, writeBudgetMs, writesAtOnce }),
+    quarantine: quarantine === undefined ? undefined : new QuarantineBucket(new S3Client({ region }), quarantine),
+    metrics: options.metrics,
+    source: options.source,
+    clock: options.clock,
+  });
+}
+
+/** By the environment of a handler that is connected to the feature store; its metrics are lines on standard output, as Lambda takes them. */
+export function featureClientOf(
+  groups: readonly FeatureGroupSchema[], env: Readonly<Record<string, string | undefined>> = process.env, options: Partial<FeatureClientOptions> = {},
+): FeatureClient {
+  const table = env[Binding.FEATURE_TABLE] || refuse('INVALID_CONFIGURATION', `${Binding.FEATURE_TABLE} is not set: is the function connected to the feature store?`);
+  return openFeatureClient({
+    groups,
+    table,
+    stream: env[Binding.FEATURE_STREAM] || undefined,
+    quarantine: env[Binding.FEATURE_QUARANTINE] || undefined,
+    brain: env[Binding.BRAIN] || undefined,
+    region: env.AWS_REGION,
+    source: env.AWS_LAMBDA_FUNCTION_NAME,
+    metrics: (line) => console.log(line),
+    ...options,
+  });
+}
