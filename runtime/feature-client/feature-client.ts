@@ -47,7 +47,7 @@ export interface FeatureClientPorts {
   /** Takes refused rows. @default - they are only told */
   readonly quarantine?: { put(group: FeatureGroupSchema, rows: readonly QuarantinedRow[]): Promise<void>; close(): void };
   /** Takes one line of the embedded metric format for each call that wrote. @default - none */
-  readonly metrics?: (line: string) => void;
+  readonly metrics?: (line: string) => unknown;
   /** What quarantined rows name as their source. @default client */
   readonly source?: string;
   /** @default - the system's */

@@ -1,6 +1,7 @@
 /** What a writer of features counts, in CloudWatch's embedded metric format: a Lambda function's log line becomes metrics by itself. */
-import { DimensionName, type FeatureGroupSchema, MetricName, MetricsNamespace } from '../../src/contract';
+import { DimensionName, type FeatureGroupSchema, MetricName } from '../../src/contract';
 import type { Violation } from '../core/data-quality/batch-profile';
+import { type EmbeddedMetric, embeddedMetrics } from '../handlers/function-log';
 
 export interface IngestCounts {
   /** That came in, the refused ones too. */
@@ -12,28 +13,16 @@ export interface IngestCounts {
   readonly eventAgeS?: number;
 }
 
-/** One line of JSON. @param now milliseconds since the epoch */
+/** One line of JSON, with its line feed. @param now milliseconds since the epoch */
 export function ingestMetrics(brain: string, { name }: FeatureGroupSchema, counts: IngestCounts, now: number): string {
-  const metrics: Record<string, { readonly value: number; readonly unit: string }> = {
-    [MetricName.INGESTED_ROWS]: { value: counts.rows, unit: 'Count' },
-    [MetricName.LATE_ROWS]: { value: counts.late, unit: 'Count' },
-    [MetricName.QUARANTINED_ROWS]: { value: counts.quarantined, unit: 'Count' },
-    [MetricName.EXPECTATIONS_VIOLATED]: { value: counts.violations.length, unit: 'Count' },
-    ...counts.eventAgeS === undefined ? {} : { [MetricName.EVENT_AGE]: { value: Math.max(0, counts.eventAgeS), unit: 'Seconds' } },
-  };
-  return JSON.stringify({
-    _aws: {
-      Timestamp: now,
-      CloudWatchMetrics: [{
-        Namespace: MetricsNamespace,
-        Dimensions: [[DimensionName.BRAIN, DimensionName.FEATURE_GROUP]],
-        Metrics: Object.entries(metrics).map(([Name, { unit }]) => ({ Name, Unit: unit })),
-      }],
-    },
-    [DimensionName.BRAIN]: brain,
-    [DimensionName.FEATURE_GROUP]: name,
-    ...Object.fromEntries(Object.entries(metrics).map(([metric, { value }]) => [metric, value])),
-    // for whoever reads the log: no dimension
-    ...counts.violations.length === 0 ? {} : { violations: counts.violations.map(({ text }) => text) },
-  });
+  const { rows, late, quarantined, violations, eventAgeS } = counts;
+  const metrics: EmbeddedMetric[] = [
+    { name: MetricName.INGESTED_ROWS, value: rows, unit: 'Count' },
+    { name: MetricName.LATE_ROWS, value: late, unit: 'Count' },
+    { name: MetricName.QUARANTINED_ROWS, value: quarantined, unit: 'Count' },
+    { name: MetricName.EXPECTATIONS_VIOLATED, value: violations.length, unit: 'Count' },
+    ...eventAgeS === undefined ? [] : [{ name: MetricName.EVENT_AGE, value: Math.max(0, eventAgeS), unit: 'Seconds' as const }],
+  ];
+  const beside = violations.length === 0 ? {} : { violations: violations.map(({ text }) => text) };
+  return embeddedMetrics({ [DimensionName.BRAIN]: brain, [DimensionName.FEATURE_GROUP]: name }, metrics, now, beside);
 }

@@ -32,22 +32,29 @@ export interface FeatureClientOptions {
   /** Writes under way at once. @default 16 */
   readonly writesAtOnce?: number;
   /** Takes lines of the embedded metric format. @default - none */
-  readonly metrics?: (line: string) => void;
+  readonly metrics?: (line: string) => unknown;
   /** @default - the system's */
   readonly clock?: Clock;
 }
 
-export function openFeatureClient(options: FeatureClientOptions): FeatureClient {
-  const { table, stream, quarantine, writesAtOnce, writeBudgetMs = WRITE_BUDGET_MS, brain = 'brain' } = options;
+/** The table, and the stream behind it. Fails with INVALID_CONFIGURATION without a Region. */
+export function openFeatureStore(options: FeatureClientOptions): DynamoDbOnlineStore {
+  const { table, stream, writesAtOnce, writeBudgetMs = WRITE_BUDGET_MS } = options;
   const { env } = process;
   const region = options.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? refuse('INVALID_CONFIGURATION', 'no Region is given, and AWS_REGION is not set');
   const client = new DynamoDBClient({ region });
   const reader = lightReader({ endpoint: endpointOf(client, region, env), region, table, credentials: async () => client.config.credentials() });
   const late = stream === undefined ? undefined : new LateRows({ client: kinesisClient({ region }), stream, table });
+  return new DynamoDbOnlineStore({ client, table, reader, late, writeBudgetMs, writesAtOnce });
+}
+
+/** Fails with INVALID_CONFIGURATION without a Region. */
+export function openFeatureClient(options: FeatureClientOptions): FeatureClient {
+  const { brain = 'brain', region, quarantine } = options;
   return new FeatureClient({
     brain,
     groups: options.groups,
-    store: new DynamoDbOnlineStore({ client, table, reader, late, writeBudgetMs, writesAtOnce }),
+    store: openFeatureStore(options),
     quarantine: quarantine === undefined ? undefined : new QuarantineBucket(new S3Client({ region }), quarantine),
     metrics: options.metrics,
     source: options.source,
@@ -68,7 +75,8 @@ export function featureClientOf(
     brain: env[Binding.BRAIN] || undefined,
     region: env.AWS_REGION,
     source: env.AWS_LAMBDA_FUNCTION_NAME,
-    metrics: (line) => console.log(line),
+    // not by way of `console`, whose lines Lambda wraps
+    metrics: (line) => process.stdout.write(line),
     ...options,
   });
 }

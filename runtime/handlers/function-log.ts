@@ -17,8 +17,12 @@ export interface EmbeddedMetric {
 /**
  * One line of metrics with one set of dimensions. Not by way of `console`, whose lines Lambda wraps where a function logs in JSON: CloudWatch reads
  * the format from the line itself (CloudWatch user guide, "Specification: Embedded metric format").
+ *
+ * @param beside for whoever reads the log
  */
-export function embeddedMetrics(dimensions: Readonly<Record<string, string>>, metrics: readonly EmbeddedMetric[], now: number): string {
+export function embeddedMetrics(
+  dimensions: Readonly<Record<string, string>>, metrics: readonly EmbeddedMetric[], now: number, beside: object = {},
+): string {
   return `${JSON.stringify({
     _aws: {
       Timestamp: now,
@@ -28,5 +32,6 @@ export function embeddedMetrics(dimensions: Readonly<Record<string, string>>, me
     },
     ...dimensions,
     ...Object.fromEntries(metrics.map(({ name, value }) => [name, value])),
+    ...beside,
   })}\n`;
 }

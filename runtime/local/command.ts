@@ -23,11 +23,18 @@ export interface Arguments {
   readonly options: Readonly<Record<string, string | boolean | undefined>>;
 }
 
+export interface Positional {
+  readonly name: string;
+  readonly optional?: boolean;
+  /** The last one may stand several times. */
+  readonly rest?: boolean;
+}
+
 export interface Command {
   /** `models put` */
   readonly words: string;
   /** `<dir>`: what stands behind the words. */
-  readonly positionals: readonly { readonly name: string; readonly optional?: boolean }[];
+  readonly positionals: readonly Positional[];
   readonly summary: string;
   readonly details: readonly string[];
   readonly options: Readonly<Record<string, Option>>;
@@ -61,13 +68,14 @@ export function parse(command: Command, argv: readonly string[]): Arguments & { 
   const given = parsed.positionals.length;
   const missing = command.positionals.filter(({ optional }) => !optional)[given];
   if (missing) reject('USAGE', `${command.words} needs <${missing.name}>`);
-  if (given > command.positionals.length) reject('USAGE', `${command.words} does not take '${parsed.positionals[command.positionals.length]}'`);
+  const most = command.positionals.at(-1)?.rest ? Infinity : command.positionals.length;
+  if (given > most) reject('USAGE', `${command.words} does not take '${parsed.positionals[command.positionals.length]}'`);
   return { positionals: parsed.positionals, options: values, help: false };
 }
 
 export function usage(command: Command): string {
   return [
-    `usage: thalos-brain ${[command.words, ...command.positionals.map(({ name, optional }) => (optional ? `[${name}]` : `<${name}>`))].join(' ')} [options]`,
+    `usage: thalos-brain ${[command.words, ...command.positionals.map(shownPositional)].join(' ')} [options]`,
     '',
     ...command.details,
     '',
@@ -75,6 +83,8 @@ export function usage(command: Command): string {
     ...Object.values({ ...command.options, help: HELP }).map((option) => `  ${option.shown.padEnd(22)} ${option.text}`),
   ].join('\n');
 }
+
+const shownPositional = ({ name, optional, rest }: Positional): string => `${optional ? `[${name}]` : `<${name}>`}${rest ? '…' : ''}`;
 
 export function text(args: Arguments, option: string): string | undefined {
   const value = args.options[option];

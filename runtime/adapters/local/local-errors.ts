@@ -13,6 +13,7 @@ const MEANINGS = {
   DATA_DIR_CORRUPT: 'A file of the data directory is not what the embedded brain wrote.',
   FILE_NOT_FOUND: 'A file that was named does not exist.',
   UNREADABLE_FILE: 'A file is not in the format that its name says.',
+  UNKNOWN_ENTITY: 'A feature group has no row for an entity.',
   UNKNOWN_GROUP: 'The brain declares no such feature group.',
   UNKNOWN_INDEX: 'The brain declares no such vector index.',
   NO_VECTORS: 'A vector index holds no vectors yet.',

@@ -1,10 +1,11 @@
 /** The columns of a feature group in a file, and what happens to rows that do not fit them. */
-import { identifier } from './duckdb';
+import { type DuckDb, identifier } from './duckdb';
 import type { QuarantineFile } from './quarantine-file';
-import type { ImportColumn, Quarantine } from './table-import';
+import { type ImportColumn, type Quarantine, ROW } from './table-import';
 import { type FeatureGroupSchema, type FeatureValue, OfflineColumn } from '../../../src/contract';
 import type { BatchProfile } from '../../core/data-quality/batch-profile';
 import { RowCheck } from '../../core/data-quality/row-check';
+import type { FeatureWrite } from '../../core/ports';
 
 /** @param now what `created_time` is where the file has none */
 export function columnsOf(group: FeatureGroupSchema, now: number): ImportColumn[] {
@@ -52,4 +53,23 @@ export function quarantineOf(group: FeatureGroupSchema, { refused, profile, now,
     },
     refused: (row, refusal, record) => refused.add(row, refusal, record),
   };
+}
+
+/** Rows of the table `imported` behind row `after`, in the order of the file and in pieces, with the number of the last. */
+export async function* importedRows(db: DuckDb, group: FeatureGroupSchema, after: number): AsyncGenerator<{ last: number; rows: FeatureWrite[] }> {
+  const keys = group.entityKeys.map(({ name }) => `CAST(${identifier(name)} AS VARCHAR)`);
+  const features = group.features.map(({ name, dtype }) => (dtype === 'int64' ? `CAST(${identifier(name)} AS VARCHAR)` : identifier(name)));
+  const times = [OfflineColumn.EVENT_TIME, OfflineColumn.CREATED_TIME].map((name) => `${name}::DOUBLE`);
+  const sql = `SELECT ${[`${ROW}::DOUBLE`, ...times, ...keys, ...features].join(', ')} FROM imported WHERE ${ROW} > ${after} ORDER BY ${ROW}`;
+  for await (const chunk of db.chunks(sql)) {
+    const found = chunk.getRows();
+    const rows = found.map(([, eventTime, createdTime, ...values]): FeatureWrite => ({
+      group,
+      eventTime: eventTime as number,
+      createdTime: createdTime as number,
+      entity: values.slice(0, keys.length) as string[],
+      values: Object.fromEntries(group.features.map(({ name }, at) => [name, values[keys.length + at] as FeatureValue | null])),
+    }));
+    yield { last: found[found.length - 1][0] as number, rows };
+  }
 }

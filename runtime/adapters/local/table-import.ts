@@ -56,7 +56,7 @@ export async function importTable(
   try {
     const refusals = new Map<number, Refusal>();
     const unreadable = new Map<number, string>();
-    for (const { row, text, line } of await readTexts(db, raw, file, columns, quarantine?.strict === false)) {
+    for (const { row, text, line } of await readTexts(db, raw, file, columns, quarantine !== undefined)) {
       refusals.set(row, { reason: 'UNREADABLE', text });
       unreadable.set(row, line);
     }

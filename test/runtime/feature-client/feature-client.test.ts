@@ -1,8 +1,8 @@
+import type { WriteOutcome } from '../../../runtime/adapters/aws/dynamodb-online-store';
+import { BrainError } from '../../../runtime/core/errors';
+import type { FeatureRow, FeatureWrite } from '../../../runtime/core/ports';
 import { FeatureClient, type FeatureClientPorts, RowsFailedError } from '../../../runtime/feature-client/feature-client';
 import { featureClientOf } from '../../../runtime/feature-client/open-client';
-import { BrainError } from '../../../runtime/core/errors';
-import type { WriteOutcome } from '../../../runtime/adapters/aws/dynamodb-online-store';
-import type { FeatureRow, FeatureWrite } from '../../../runtime/core/ports';
 import type { FeatureGroupSchema, QuarantinedRow } from '../../../src/contract';
 
 const NOON = Date.UTC(2026, 0, 1, 12);

@@ -118,6 +118,42 @@ describe('an import of features', () => {
   });
 });
 
+describe('a row', () => {
+  const put = (...words: string[]) => thalos('features', 'put', 'drivers', ...words, '--assembly', assembly, '--data-dir', data);
+  const get = (...words: string[]) => thalos('features', 'get', 'drivers', ...words, '--assembly', assembly, '--data-dir', data);
+
+  test('that is put can be got, and an older one changes nothing', async () => {
+    expect(await put('driver=ann', 'trips=3.0', 'rating=1e-1', 'event_time=2026-01-01T12:00:00Z')).toMatchObject({ status: 0, err: '' });
+    expect(await put('driver=ann', 'trips=2', 'event_time=2026-01-01')).toMatchObject({ status: 0 });
+    const { status, out } = await get('ann');
+    expect(status).toBe(0);
+    expect(JSON.parse(out)).toEqual({ driver: 'ann', event_time: '2026-01-01T12:00:00.000Z', created_time: expect.any(String), trips: 3, rating: 0.1 });
+    expect(await get('bob')).toMatchObject({ status: 1, err: 'error: UNKNOWN_ENTITY: feature group \'drivers\' has no row for ["bob"]\n' });
+  });
+
+  test.each([
+    [['driver=ann', 'trips=many'], "error: INVALID_VALUE: row 1: feature 'trips' must be int32, got 'many'; nothing was imported\n"],
+    [['driver=ann', 'rating=NaN'], "error: INVALID_VALUE: row 1: feature 'rating' must be float64, got 'NaN'; nothing was imported\n"],
+    [['trips=1'], /^error: MISSING_COLUMN: .* lacks entity key 'driver'/],
+    [['driver=ann', 'colour=red'], /^error: UNKNOWN_COLUMN: .*'colour', which is not declared/],
+    [['driver'], /^error: USAGE: 'driver' must be <column>=<value>/],
+    [[], /^error: USAGE: features put needs either column=value or --json/],
+    [['driver=ann', '--stream', 'x'], /^error: USAGE: --stream needs --table/],
+  ])('that is put as %p is refused with the reason', async (words, message) => {
+    const { status, err } = await put(...words);
+    expect(status).toBeGreaterThan(0);
+    expect(err).toEqual(typeof message === 'string' ? message : expect.stringMatching(message));
+  });
+
+  test('of many, as JSON lines', async () => {
+    writeFileSync(join(work, 'rows.jsonl'), '{"driver":"ann","trips":1,"event_time":1767268800}\n{"driver":"bob","trips":"x","event_time":1767268800}\n');
+    const { status, err } = await put('--json', join(work, 'rows.jsonl'));
+    expect({ status, err }).toEqual({ status: 0, err: expect.stringMatching(/^1 rows are in the quarantine \(1 WRONG_TYPE\): /) });
+    expect(JSON.parse((await get('ann')).out).trips).toBe(1);
+    expect(await get('ann', 'bob')).toMatchObject({ status: 2, err: expect.stringContaining('has the parts <driver>, got 2') });
+  });
+});
+
 describe('the data directory', () => {
   test.each([
     ['local', () => [assembly]],

@@ -1,0 +1,63 @@
+/** Where a command of `features` works: in the embedded brain, or in a table of AWS that the command line names. */
+import { openWorkplace, type Workplace } from './assembly';
+import { type Arguments, ASSEMBLY_OPTION, BRAIN_OPTIONS, type Option, text } from './command';
+import type { FeatureGroupSchema } from '../../src/contract';
+import { reject } from '../adapters/local/local-errors';
+import type { FeatureClient } from '../feature-client/feature-client';
+import { type FeatureClientOptions, openFeatureClient } from '../feature-client/open-client';
+
+/** Options of every command of `features`. */
+export const FEATURE_OPTIONS: Readonly<Record<string, Option>> = {
+  ...ASSEMBLY_OPTION,
+  ...BRAIN_OPTIONS,
+  table: { type: 'string', shown: '--table <name>', text: 'work on this DynamoDB table, not on the embedded brain' },
+  stream: { type: 'string', shown: '--stream <name>', text: 'with --table: the Kinesis stream for rows that came too late' },
+  quarantine: { type: 'string', shown: '--quarantine <name>', text: 'with --table: the bucket for rows that put refuses (default: they are only counted)' },
+  region: { type: 'string', shown: '--region <name>', text: 'with --table: its Region (default: AWS_REGION)' },
+};
+
+/** Writes under way at once: a person waits for them. */
+const WRITES_AT_ONCE = 64;
+
+export interface FeatureTarget extends Workplace {
+  readonly group: FeatureGroupSchema;
+  /** Of the table that was named; undefined: the embedded brain is meant. */
+  readonly aws?: FeatureClientOptions;
+}
+
+/** Fails with USAGE, UNKNOWN_GROUP, or as the workplace does. */
+export function featureTarget(args: Arguments): FeatureTarget {
+  const [name] = args.positionals;
+  const workplace = openWorkplace(args);
+  const { configuration } = workplace;
+  const group = configuration.featureGroups.find((declared) => declared.name === name)
+    ?? reject('UNKNOWN_GROUP', `brain '${configuration.name}' declares no feature group '${name}'; it declares ${configuration.featureGroups.map((declared) => declared.name).join(', ') || 'none'}`);
+  const table = text(args, 'table');
+  const alone = ['stream', 'quarantine', 'region'].find((option) => args.options[option] !== undefined);
+  if (table === undefined) return alone === undefined ? { ...workplace, group } : reject('USAGE', `--${alone} needs --table`);
+  return {
+    ...workplace,
+    group,
+    aws: {
+      groups: [group],
+      table,
+      stream: text(args, 'stream'),
+      quarantine: text(args, 'quarantine'),
+      region: text(args, 'region'),
+      brain: configuration.name,
+      source: 'thalos-brain',
+      writesAtOnce: WRITES_AT_ONCE,
+    },
+  };
+}
+
+/** Opens the client for as long as `run` takes. */
+export async function withClient<T>(options: FeatureClientOptions, run: (client: FeatureClient) => Promise<T>): Promise<T> {
+  const client = openFeatureClient(options);
+  try {
+    return await run(client);
+  } finally {
+    await client.close();
+  }
+}
+
