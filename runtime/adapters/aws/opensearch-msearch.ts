@@ -15,8 +15,17 @@ export interface SearchAnswer {
 
 /** `_source` of each search in an index. */
 const SOURCES = new WeakMap<VectorIndexSchema, string>();
-/** Half an answer would be a wrong one. The index stands in the path alone, so that policies per index hold. */
-const HEADER = '{"allow_partial_search_results":false}\n';
+
+/**
+ * The first line of each search. Half an answer would be a wrong one. The index stands in the path alone, so that policies per index hold.
+ *
+ * @param preference text for which the same copies of the shards answer as long as they are there, others when they are not (OpenSearch documentation,
+ *                   "Search shard routing"): their graphs are warm, and one question has one answer
+ */
+export function searchHeader(preference: string): string {
+  return `${JSON.stringify({ allow_partial_search_results: false, preference })}\n`;
+}
+
 /** Bits only tell candidates: three for each neighbour are scored by their vectors, as the store does by itself where the index is searched from disk. */
 const RESCORED = ',"rescore":{"oversample_factor":3}';
 const QUERY = `"query":{"knn":{${JSON.stringify(VectorDocument.VECTOR)}:{"vector":[`;
@@ -34,14 +43,15 @@ function sourceOf(index: VectorIndexSchema): string {
 /**
  * The body for a chunk of queries, all of one index.
  *
+ * @param header    from {@link searchHeader}
  * @param timeoutMs after which a shard stops searching
  */
-export function searchBody(queries: readonly VectorQuery[], from: number, end: number, timeoutMs: number): string {
+export function searchBody(header: string, queries: readonly VectorQuery[], from: number, end: number, timeoutMs: number): string {
   let body = '';
   for (let at = from; at < end; at++) {
     const { index, vector, k, filter } = queries[at];
     // join writes a vector five times as fast as JSON.stringify, 14 µs for 128 dimensions; every component is finite
-    body += `${HEADER}{"size":${k},"timeout":"${timeoutMs}ms","track_total_hits":false,"_source":${sourceOf(index)},${QUERY}${vector.join(',')}],"k":${k}`;
+    body += `${header}{"size":${k},"timeout":"${timeoutMs}ms","track_total_hits":false,"_source":${sourceOf(index)},${QUERY}${vector.join(',')}],"k":${k}`;
     if (filter !== undefined && filter.length > 0) body += `,"filter":${filterText(filter)}`;
     if (index.quantization?.kind === 'binary') body += RESCORED;
     body += '}}}}\n';

@@ -1,7 +1,8 @@
 /** Nearest neighbours from OpenSearch k-NN, through the alias of an index: one signed `_msearch` per index and chunk of queries. */
+import { randomUUID } from 'node:crypto';
 import { unavailable } from './failures';
 import { type HttpAnswer, HttpConnection, HttpDeadlineError } from './http-connection';
-import { generationOf, MAX_ANSWER_BYTES, readAnswers, requireOneGeneration, type SearchAnswer, searchBody } from './opensearch-msearch';
+import { generationOf, MAX_ANSWER_BYTES, readAnswers, requireOneGeneration, type SearchAnswer, searchBody, searchHeader } from './opensearch-msearch';
 import { canonicalQuery, type SignableForm, type Sigv4Signer } from './sigv4';
 import type { VectorIndexSchema } from '../../../src/contract';
 import { BrainError } from '../../core/errors';
@@ -36,6 +37,8 @@ export interface OpenSearchVectorSearchOptions {
   readonly signer: Sigv4Signer;
   /** Told of each call that is sent again. */
   readonly onRetry?: () => void;
+  /** Sticks to the same copies of the shards, see {@link searchHeader}. @default - one of its own */
+  readonly preference?: string;
   /** That of the deadlines. @default MONOTONIC_CLOCK */
   readonly clock?: Clock;
 }
@@ -52,13 +55,15 @@ interface IndexCalls {
 }
 
 export class OpenSearchVectorSearch implements VectorSearch {
+  private readonly header: string;
   private readonly connection: HttpConnection;
   private readonly signer: Sigv4Signer;
   private readonly clock: Clock;
   private readonly calls = new Map<string, IndexCalls>();
   private readonly reconnects = new RetryBudget(RECONNECTS);
 
-  constructor({ endpoint, signer, onRetry, clock = MONOTONIC_CLOCK }: OpenSearchVectorSearchOptions) {
+  constructor({ endpoint, signer, onRetry, preference = randomUUID(), clock = MONOTONIC_CLOCK }: OpenSearchVectorSearchOptions) {
+    this.header = searchHeader(preference);
     const mayRetry = () => {
       const may = this.reconnects.tryWithdraw();
       if (may) onRetry?.();
@@ -107,7 +112,7 @@ export class OpenSearchVectorSearch implements VectorSearch {
     const answers: SearchAnswer[] = [];
     for (let from = 0, end; from < queries.length; from = end) {
       end = chunkEnd(queries, from);
-      const body = searchBody(queries, from, end, this.timeLeft(deadline));
+      const body = searchBody(this.header, queries, from, end, this.timeLeft(deadline));
       readAnswers(index, await this.call('POST', calls.searchPath, calls.search, body, deadline, context), end - from, answers);
     }
     const empty = answers.some((answer) => answer.concrete === undefined);

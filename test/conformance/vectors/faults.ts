@@ -20,14 +20,15 @@ const REQUEST_MS = 1500;
 /** Of one try: a degradable search has 60 % of the request's time, which is less than two of these. */
 const TRY_MS = 500;
 const ROWS = 2;
-const INDEX = itemsIndex('near');
+export const INDEX = itemsIndex('near');
 const BRAIN = { ...CONFIGURATION, vectorIndexes: [INDEX] };
 
 const manifest = (enrichment: ModelManifest['enrichment'], ...inputs: ModelManifest['inputs']): ModelManifest => ({ ...MANIFEST, inputs, enrichment });
 const planOf = (given: ModelManifest): ModelPlan => planModel({ name: given.name, version: given.version, manifest: given }, BRAIN);
 const NEIGHBOURS = { name: 'neighbours', datatype: 'FP32' as const, shape: [-1, 3, 1] };
 const SEARCH = { input: 'route', index: INDEX.name, k: 3, tensor: NEIGHBOURS.name, fields: ['_score'] };
-const SOFT = planOf(manifest({ vectors: [{ ...SEARCH, fill: -1, onUnavailable: 'fill' }] }, NEIGHBOURS));
+/** Filled where the neighbours are not there in time. */
+export const SOFT = planOf(manifest({ vectors: [{ ...SEARCH, fill: -1, onUnavailable: 'fill' }] }, NEIGHBOURS));
 const FIRM = planOf(manifest({ vectors: [SEARCH] }, NEIGHBOURS));
 const FEATURES_ONLY = planOf(manifest({ ...MANIFEST.enrichment, vectors: [] }, MANIFEST.inputs[1]));
 
@@ -36,10 +37,10 @@ const inputs = (): Map<string, Tensor> => new Map<string, Tensor>([
   ['route', { name: 'route', datatype: 'FP32', shape: [ROWS, INDEX.dimension], data: Float32Array.from([...sequence.vector(), ...sequence.vector()]) }],
   ['driver', { name: 'driver', datatype: 'INT64', shape: [ROWS], data: BigInt64Array.of(1n, 2n) }],
 ]);
-const filled = ({ vectors }: EnrichmentResult) => (vectors!.tensors[0].data as Float32Array).every((value) => value === -1);
+export const filled = ({ vectors }: EnrichmentResult) => (vectors!.tensors[0].data as Float32Array).every((value) => value === -1);
 
 /** Requests against the store behind a proxy, with the service's guards. */
-class Traffic {
+export class Traffic {
   searches = 0;
   readonly events: TelemetryEvent[] = [];
   private readonly timers = new DeadlineTimers();

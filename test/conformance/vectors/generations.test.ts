@@ -1,11 +1,17 @@
 /** Builds of generations on OpenSearch with its k-NN plugin: bulk load, merge, recall gate, warm-up, the step of the alias, and the way back. */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Client } from '@opensearch-project/opensearch';
 import { GenerationBuilder, openGenerations, signer } from './builder';
 import { items, itemsIndex, ItemSequence } from './items';
 import { OpenSearchServer } from './opensearch-server';
+import { OpenSearchHttp } from '../../../runtime/adapters/aws/opensearch-http';
+import { OpenSearchSnapshots } from '../../../runtime/adapters/aws/opensearch-snapshots';
 import { OpenSearchVectorSearch } from '../../../runtime/adapters/aws/opensearch-vector-search';
 import type { GenerationCluster } from '../../../runtime/core/vectors/generation-cluster';
 import { listGenerations, returnToPrevious } from '../../../runtime/core/vectors/generations';
+import { drill } from '../../../runtime/handlers/vector-drill.lambda';
 import type { VectorIndexSchema } from '../../../src/contract';
 import { HttpFaults } from '../../support/http-faults';
 
@@ -13,17 +19,22 @@ jest.setTimeout(600_000);
 
 let server: OpenSearchServer;
 let client: Client;
+let snapshots: string;
 let cluster: GenerationCluster;
 const stores: OpenSearchVectorSearch[] = [];
 
 beforeAll(async () => {
-  server = await OpenSearchServer.start({ 'rest.action.multi.allow_explicit_index': 'false' });
+  snapshots = mkdtempSync(join(tmpdir(), 'snapshots-'));
+  // the server may run as another account
+  chmodSync(snapshots, 0o777);
+  server = await OpenSearchServer.start({ 'rest.action.multi.allow_explicit_index': 'false', 'path.repo': snapshots });
   client = server.client();
   cluster = openGenerations(server.url);
 });
 afterAll(async () => {
   await Promise.all(stores.map((store) => store.close()));
   await server?.stop();
+  rmSync(snapshots, { recursive: true, force: true });
 });
 
 const documents = (seed: number, prefix: string, count = 300) => items(new ItemSequence(seed), count, prefix);
@@ -147,6 +158,28 @@ describe('a generation on a real OpenSearch', () => {
     expect(outcomes.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(0);
     for (const outcome of outcomes) if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'BUILD_RUNNING' });
     expect(Object.keys((await client.indices.getAlias({ name: shared.name })).body)).toHaveLength(1);
+  });
+
+  test('is restored by a drill that finds all of it, reports, and leaves nothing behind', async () => {
+    const kept = itemsIndex('kept');
+    const repository = new OpenSearchSnapshots(new OpenSearchHttp({ endpoint: server.url, signer: signer() }), 'drills');
+    const lines: Record<string, number>[] = [];
+    const run = () => drill({
+      cluster, repository, index: kept, gate: { k: 5, sample: 20, least: 0.8 }, brain: 'fleet', emit: (line) => lines.push(JSON.parse(line)),
+    });
+    await new GenerationBuilder(cluster, kept).run('one', [documents(30, 'kept-')]);
+    await expect(run()).rejects.toMatchObject({ code: 'NO_SNAPSHOT' });
+    await client.snapshot.createRepository({ repository: 'drills', body: { type: 'fs', settings: { location: 'drills' } } });
+    await client.snapshot.create({ repository: 'drills', snapshot: 'daily-1', wait_for_completion: true, body: { indices: 'kept.*' } as never });
+    expect(await run()).toMatchObject({ snapshot: 'daily-1', generation: '1', completeness: 1, restoreSeconds: expect.any(Number) });
+    expect(lines[0]).toMatchObject({ Brain: 'fleet', VectorIndex: 'kept', VectorRestoreCompleteness: 1 });
+    expect(lines[0].VectorRestoreRecall).toBeGreaterThan(0.8);
+    // a newer generation that no snapshot holds: the one before is restored
+    await new GenerationBuilder(cluster, kept).run('two', [documents(31, 'kept+')]);
+    expect(await run()).toMatchObject({ generation: '1' });
+    expect(Object.keys((await client.indices.get({ index: 'thalos.drill.*' })).body)).toEqual([]);
+    // nobody searches the copy
+    expect(Object.keys((await client.indices.getAlias({ name: 'kept' })).body)).toEqual(['kept.2']);
   });
 
   test('is not deleted where the alias moved in between', async () => {

@@ -6,6 +6,7 @@ import { basename, dirname, join } from 'node:path';
 import { Client } from '@opensearch-project/opensearch';
 import { faissFolder, PLAIN_FAISS } from './faiss';
 import { cached } from '../cache';
+import { freePort } from '../free-port';
 import { newestJava } from '../java';
 
 const POM = join(__dirname, 'pom.xml');
@@ -63,6 +64,21 @@ export class OpenSearchServer {
     return starting;
   }
 
+  /** Three nodes of one cluster, by their names. */
+  static async startThree(settings: Readonly<Record<string, string | number>> = {}): Promise<Record<string, OpenSearchServer>> {
+    const names = ['n1', 'n2', 'n3'];
+    const ports = await Promise.all(names.map(() => freePort()));
+    const started = await Promise.all(names.map((name, at) => OpenSearchServer.start({
+      'discovery.type': 'zen',
+      'discovery.seed_hosts': ports.map((port) => `127.0.0.1:${port}`).join(','),
+      'cluster.initial_cluster_manager_nodes': names.join(','),
+      'node.name': name,
+      'transport.port': ports[at],
+      ...settings,
+    })));
+    return Object.fromEntries(names.map((name, at) => [name, started[at]]));
+  }
+
   port = 0;
   readonly #clients: Client[] = [];
 
@@ -78,13 +94,17 @@ export class OpenSearchServer {
     return client;
   }
 
+  /** Ends it as a loss of power does. */
+  async kill(): Promise<void> {
+    if (this.server.exitCode !== null || this.server.signalCode !== null) return;
+    const ended = once(this.server, 'exit');
+    this.server.kill('SIGKILL');
+    await ended;
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.close()));
-    if (this.server.exitCode === null) {
-      const ended = once(this.server, 'exit');
-      this.server.kill('SIGKILL');
-      await ended;
-    }
+    await this.kill();
     rmSync(this.folder, { recursive: true, force: true });
   }
 

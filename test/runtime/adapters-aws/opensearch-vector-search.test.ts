@@ -105,7 +105,7 @@ describe('vector search in OpenSearch', () => {
     await store.search([query()]);
     expect(peer.requests.map(({ method, path }) => `${method} ${path}`)).toEqual(['POST /trips/_msearch?max_concurrent_searches=16', 'GET /trips/_alias']);
     for (const { headers } of peer.requests) expect(headers.authorization).toMatch(/^AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE\/\d{8}\/eu-central-1\/es\/aws4_request/);
-    expect(peer.requests[0].body.toString().split('\n')[0]).toBe('{"allow_partial_search_results":false}');
+    expect(JSON.parse(peer.requests[0].body.toString().split('\n')[0])).toEqual({ allow_partial_search_results: false, preference: expect.stringMatching(/^[0-9a-f-]{36}$/) });
   });
 
   test('asks for 32 searches at a time, one call after the other', async () => {

@@ -1,0 +1,51 @@
+/** Snapshots of generations in a repository of OpenSearch (its documentation, "Take and restore snapshots"). */
+import type { OpenSearchHttp } from './opensearch-http';
+import { generationIndex } from '../../core/vectors/index-body';
+import { SCRATCH_INDEX, type Snapshot, type SnapshotRepository } from '../../core/vectors/restore-drill';
+
+interface RawSnapshot {
+  readonly snapshot: string;
+  readonly state: string;
+  readonly indices: readonly string[];
+  readonly end_time_in_millis: number;
+}
+
+export class OpenSearchSnapshots implements SnapshotRepository {
+  constructor(private readonly http: OpenSearchHttp, private readonly repository: string) {}
+
+  async newest(index: string, generation: string): Promise<Snapshot | undefined> {
+    const { status, body } = await this.http.call('GET', `/_snapshot/${this.repository}/_all`, { accept: [404] });
+    if (status === 404) return undefined;
+    const concrete = generationIndex({ name: index }, generation);
+    const complete = (body.snapshots as RawSnapshot[]).filter(({ state, indices }) => state === 'SUCCESS' && indices.includes(concrete));
+    const [last] = complete.sort((a, b) => b.end_time_in_millis - a.end_time_in_millis);
+    return last && { snapshot: last.snapshot, ended: last.end_time_in_millis };
+  }
+
+  /** Without aliases, which would put the copy in front of searchers, and without replicas: it is looked at once. */
+  async restore(snapshot: string, index: string, generation: string): Promise<void> {
+    const concrete = generationIndex({ name: index }, generation);
+    await this.http.call('POST', `/_snapshot/${this.repository}/${encodeURIComponent(snapshot)}/_restore`, {
+      body: {
+        indices: concrete,
+        rename_pattern: '.+',
+        rename_replacement: scratch(index),
+        include_aliases: false,
+        include_global_state: false,
+        index_settings: { 'index.number_of_replicas': 0 },
+      },
+    });
+  }
+
+  async restored(index: string): Promise<boolean> {
+    const query = { wait_for_status: 'yellow', timeout: '20s' };
+    const { body } = await this.http.call('GET', `/_cluster/health/${scratch(index)}`, { query, accept: [408] });
+    return body?.timed_out === false && body.status !== 'red' && body.active_primary_shards > 0;
+  }
+
+  async dropScratch(index: string): Promise<void> {
+    await this.http.call('DELETE', `/${scratch(index)}`, { accept: [404] });
+  }
+}
+
+const scratch = (index: string): string => generationIndex({ name: SCRATCH_INDEX }, index);
