@@ -39,6 +39,7 @@ export class BrainStage extends Stage {
       name,
       featureGroups,
       featureStore: props.featureStore,
+      storage: props.storage,
       vectorIndexes,
       capture: (props.inference?.telemetry?.capture ?? 0) > 0,
       vectorScope: vectorIndexes.length > 0 ? stack('Vectors') : undefined,

@@ -9,6 +9,7 @@ import { BrainNetworkOptions } from './network';
 import { ClusterServices, DataPlane, FoundationPlane, OperationsPlane, ServingPlane } from './planes';
 import { brainNameOf } from './private/names';
 import { Model } from './registry';
+import { StorageOptions } from './storage';
 import { VectorIndex } from './vectors';
 
 /** What a brain is made of. Everything but the environment may be left out: a brain without any model deploys completely. */
@@ -24,6 +25,9 @@ export interface BrainProps {
 
   /** How features are kept, online and offline. @default - as each option says */
   readonly featureStore?: FeatureStoreOptions;
+
+  /** How long what is kept in buckets stays: training sets, captured payloads. @default - as each option says */
+  readonly storage?: StorageOptions;
 
   /** What is searched by similarity. @default - no vector store */
   readonly vectorIndexes?: VectorIndex[];
@@ -77,6 +81,7 @@ export class Brain extends Construct {
       name,
       featureGroups,
       featureStore: props.featureStore,
+      storage: props.storage,
       vectorIndexes,
       capture: (props.inference?.telemetry?.capture ?? 0) > 0,
     });

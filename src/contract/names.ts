@@ -13,6 +13,8 @@ export const Binding = {
   FEATURE_QUARANTINE: 'FEATURE_QUARANTINE',
   /** Name of the brain: dimension of what a writer of features counts. */
   BRAIN: 'BRAIN',
+  /** Name of the bucket of training sets. */
+  TRAINING_SET_BUCKET: 'TRAINING_SET_BUCKET',
   VECTOR_ENDPOINT: 'VECTOR_ENDPOINT',
   ARTIFACT_BUCKET: 'ARTIFACT_BUCKET',
   ROLLOUT_APPLICATION: 'ROLLOUT_APPLICATION',
@@ -66,6 +68,9 @@ export const Paths = {
   LAST_GOOD_ROLLOUT: 'rollout/last-good.json',
   /** In the artifact bucket and in the local data directory: windows of statistics, `statistics/<model>/<version>/`. */
   STATISTICS: 'statistics',
+  /** In the bucket of training sets: `training-sets/<name>/…`; a set is there when its manifest is. */
+  TRAINING_SETS: 'training-sets',
+  TRAINING_SET_MANIFEST_FILE: 'manifest.json',
   /** In the capture bucket: captured payloads as gzipped JSON lines, by year, month, day and hour of their arrival. */
   CAPTURE: 'capture',
   /** In the quarantine bucket and in the local data directory: rows that were not written, `quarantine/<group>/v<version>/…jsonl`. */

@@ -1,7 +1,13 @@
+import { FeatureReplica } from './feature-replica';
 import { OfflineStrategy } from './offline';
+import { WarmThroughput } from './warm-throughput';
 
 /** How the features of a brain are kept. */
 export interface FeatureStoreOptions {
   /** Whether, and how, everything is kept that was ever known. @default OfflineStrategy.iceberg() */
   readonly offline?: OfflineStrategy;
+  /** What the online table takes at once. @default - what every table on demand does: 12,000 reads and 4,000 writes a second */
+  readonly warmThroughput?: WarmThroughput;
+  /** Copies of the online table in other Regions, for reading and failover. @default - none */
+  readonly replicas?: FeatureReplica[];
 }

@@ -1,12 +1,14 @@
 import { Resource, Stack, Token } from 'aws-cdk-lib';
 import { AttributeType, Billing, CfnGlobalTable, ITable, TableEncryptionV2, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
-import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { AnyPrincipal, Effect, Policy, PolicyDocument, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct, IConstruct } from 'constructs';
 import { Binding, OnlineItem } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { FeatureGroup } from './feature-group';
+import { FeatureReplica } from './feature-replica';
 import { OfflineStore } from './offline';
+import { WarmThroughput } from './warm-throughput';
 import { fail } from '../private/fail';
 import { keyThrough } from '../private/key-through';
 import { requireUnique } from '../private/names';
@@ -37,6 +39,10 @@ export interface FeatureStoreProps {
   readonly groups: FeatureGroup[];
   /** Where everything is kept that was ever known; it holds the same groups. @default - only the newest row of each entity is kept, online */
   readonly offline?: OfflineStore;
+  /** What the table takes at once. @default - what every table on demand does: 12,000 reads and 4,000 writes a second */
+  readonly warmThroughput?: WarmThroughput;
+  /** Copies in other Regions, for reading and failover. The stack must know its Region. @default - none */
+  readonly replicas?: FeatureReplica[];
 }
 
 /** A table of your own that has the layout of the online store. */
@@ -53,10 +59,13 @@ abstract class FeatureStoreBase extends Resource implements IFeatureStore {
   protected abstract readonly _encryptionKey?: IKey;
   /** @internal */
   protected readonly _offline?: OfflineStore;
+  /** @internal */
+  protected readonly _replicas: FeatureReplica[] = [];
 
   connectReader(workload: IWorkload): void {
     // a read knows its whole keys: no query, no scan
-    this.connect(workload, 'Read', ['dynamodb:BatchGetItem', 'dynamodb:GetItem'], ['kms:Decrypt']);
+    const actions = ['dynamodb:BatchGetItem', 'dynamodb:GetItem'];
+    this.connect(workload, 'Read', actions, ['kms:Decrypt'], this.replicaStatements(actions));
   }
 
   connectWriter(workload: IWorkload): void {
@@ -70,8 +79,20 @@ abstract class FeatureStoreBase extends Resource implements IFeatureStore {
     this._offline.connectReader(workload);
   }
 
-  private connect(workload: IWorkload, verb: string, actions: string[], keyActions: string[]): void {
-    const statements = [new PolicyStatement({ actions, resources: [this.table.tableArn] })];
+  /** The same table in other Regions: a reader that fails over finds its permission there. */
+  private replicaStatements(actions: string[]): PolicyStatement[] {
+    return this._replicas.flatMap(({ region, encryptionKeyArn }) => [
+      new PolicyStatement({
+        actions, resources: [Stack.of(this).formatArn({ service: 'dynamodb', region, resource: 'table', resourceName: this.table.tableName })],
+      }),
+      new PolicyStatement({
+        actions: ['kms:Decrypt'], resources: [encryptionKeyArn], conditions: { StringEquals: { 'kms:ViaService': `dynamodb.${region}.amazonaws.com` } },
+      }),
+    ]);
+  }
+
+  private connect(workload: IWorkload, verb: string, actions: string[], keyActions: string[], more: PolicyStatement[] = []): void {
+    const statements = [new PolicyStatement({ actions, resources: [this.table.tableArn] }), ...more];
     if (this._encryptionKey) statements.push(keyThrough(this, 'dynamodb', this._encryptionKey, keyActions));
     // in this scope, so that references go from the roles' stack to this one only
     new Policy(this, `${verb}By${workload.workloadName}`, { roles: [workload.role], statements });
@@ -108,6 +129,8 @@ export class FeatureStore extends FeatureStoreBase {
   protected readonly _encryptionKey?: IKey;
   /** @internal */
   protected readonly _offline?: OfflineStore;
+  /** @internal */
+  protected readonly _replicas: FeatureReplica[];
 
   constructor(scope: Construct, id: string, props: FeatureStoreProps) {
     super(scope, id);
@@ -121,21 +144,38 @@ export class FeatureStore extends FeatureStoreBase {
     this._offline = props.offline;
     this.requireSameGroups(props.offline);
 
+    const replicas = this.requireReplicas(props.replicas ?? []);
+    this._replicas = replicas;
     // The L2 writes no customer managed key in a stack without a Region, so there the key goes to the L1, with the same template.
     const knowsRegion = !Token.isUnresolved(Stack.of(this).region);
     this.table = new TableV2(this, 'Resource', {
       partitionKey: { name: OnlineItem.PK, type: AttributeType.STRING },
       timeToLiveAttribute: OnlineItem.EXPIRES_AT,
       billing: Billing.onDemand(),
-      encryption: knowsRegion ? TableEncryptionV2.customerManagedKey(props.encryptionKey) : TableEncryptionV2.awsManagedKey(),
+      encryption: knowsRegion ? TableEncryptionV2.customerManagedKey(props.encryptionKey, keysOf(replicas)) : TableEncryptionV2.awsManagedKey(),
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
       deletionProtection: props.environment.deletionProtection,
       removalPolicy: props.environment.removalPolicy,
       kinesisStream: props.offline?.stream,
+      ...props.warmThroughput ? {
+        warmThroughput: { readUnitsPerSecond: props.warmThroughput.readsPerSecond, writeUnitsPerSecond: props.warmThroughput.writesPerSecond },
+      } : {},
+      replicas: replicas.map(({ region }) => ({
+        region, resourcePolicy: onlyReplicated(), deletionProtection: props.environment.deletionProtection,
+      })),
     });
     if (!knowsRegion) {
       (this.table.node.defaultChild as CfnGlobalTable).addPropertyOverride('Replicas.0.SSESpecification.KMSMasterKeyId', props.encryptionKey.keyArn);
     }
+  }
+
+  private requireReplicas(replicas: FeatureReplica[]): FeatureReplica[] {
+    const { region } = Stack.of(this);
+    if (replicas.length > 0 && Token.isUnresolved(region)) {
+      fail(this, 'ReplicasWithoutRegion', 'a table with replicas must know its own Region, and the stack has none: give the stack an env with a region');
+    }
+    requireUnique(this, "replica's Region", [region, ...replicas.map((replica) => replica.region)]);
+    return replicas;
   }
 
   /** A group without a table would be lost offline, without a word. */
@@ -147,4 +187,24 @@ export class FeatureStore extends FeatureStoreBase {
       fail(this, 'GroupsDiffer', `online and offline must hold the same feature groups, and '${differing[0].name}' is only in one of them: give both the same list`);
     }
   }
+}
+
+function keysOf(replicas: FeatureReplica[]): { [region: string]: string } {
+  return Object.fromEntries(replicas.map(({ region, encryptionKeyArn }) => [region, encryptionKeyArn]));
+}
+
+/** DynamoDB's own replication is a role of the account like any other to a policy: a denial that met it would stop it. */
+function onlyReplicated(): PolicyDocument {
+  return new PolicyDocument({
+    statements: [new PolicyStatement({
+      sid: 'OnlyTheHomeRegionWrites',
+      effect: Effect.DENY,
+      principals: [new AnyPrincipal()],
+      actions: ['dynamodb:BatchWriteItem', 'dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
+      resources: ['*'],
+      conditions: {
+        ArnNotLike: { 'aws:PrincipalArn': 'arn:*:iam::*:role/aws-service-role/replication.dynamodb.amazonaws.com/AWSServiceRoleForDynamoDBReplication' },
+      },
+    })],
+  });
 }

@@ -3,13 +3,15 @@ import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws
 import { CfnDeliveryStream } from 'aws-cdk-lib/aws-kinesisfirehose';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup, LogStream } from 'aws-cdk-lib/aws-logs';
-import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
+import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Construct, IConstruct } from 'constructs';
 import { Binding, Paths } from '../contract';
 import { BrainEnvironment } from '../environment';
+import { requireDays } from '../private/declarations';
 import { keyThrough } from '../private/key-through';
 import { IWorkload } from '../security/workload';
-import { ArtifactStore } from '../storage';
+import { ArtifactStore, RetentionOptions, StorageTiering } from '../storage';
+import { privateBucket, UNFINISHED_UPLOADS } from '../storage/private-bucket';
 
 /** Where captured payloads go. */
 export interface IPayloadCapture extends IConstruct {
@@ -27,17 +29,18 @@ export interface PayloadCaptureProps {
   readonly logsKey: IKey;
   /** Keeps the bucket's access log, beside its own. */
   readonly artifacts: ArtifactStore;
+  /** How long the captured stays, and where. @default - 90 days */
+  readonly retention?: RetentionOptions;
 }
 
 /** Long enough for a training set over a quarter; the captured is redacted, and still data about somebody. */
 const RETENTION = Duration.days(90);
-const UNFINISHED_UPLOADS = Duration.days(7);
 
 /** An object holds what came in five minutes, or 64 MB before that: few enough objects, and fresh enough for drift of a day. */
 const BUFFER = { intervalInSeconds: 300, sizeInMBs: 64 };
 
 /**
- * Captured payloads: Firehose → gzipped JSON lines in a bucket of their own, whose objects expire after 90 days.
+ * Captured payloads: Firehose → gzipped JSON lines in a bucket of their own, whose objects expire, after 90 days by default.
  *
  * JSON lines and not parquet, because each model has inputs and outputs of its own: one table for all of them would hold texts, and a record that
  * does not fit it would go to the errors (docs/adr/0010).
@@ -56,18 +59,13 @@ export class PayloadCapture extends Resource implements IPayloadCapture {
     super(scope, id);
     const { environment, encryptionKey, logsKey, artifacts } = props;
 
-    this.bucket = new Bucket(this, 'Bucket', {
-      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
-      enforceSSL: true,
-      minimumTLSVersion: 1.2,
-      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
-      versioned: true,
-      encryption: BucketEncryption.KMS,
+    const { expiration = RETENTION, tiering = StorageTiering.byAge() } = props.retention ?? {};
+    requireDays(this, 'CaptureExpiration', 'expiration of captured payloads', expiration, 1);
+    this.bucket = privateBucket(this, 'Bucket', {
+      environment,
       encryptionKey,
-      bucketKeyEnabled: true,
-      removalPolicy: environment.removalPolicy,
       lifecycleRules: [{
-        expiration: RETENTION, noncurrentVersionExpiration: UNFINISHED_UPLOADS, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS,
+        ...tiering._rule(expiration), noncurrentVersionExpiration: UNFINISHED_UPLOADS, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS,
       }],
     });
     artifacts._keepAccessLogOf(this.bucket, `${Paths.CAPTURE}/`);

@@ -4,7 +4,7 @@ import { FeatureGroup, FeatureStore, FeatureStoreOptions, OfflineStrategy } from
 import { FoundationPlane } from './foundation-plane';
 import { PayloadCapture } from '../observability';
 import { RolloutConfiguration } from '../release';
-import { ArtifactStore } from '../storage';
+import { ArtifactStore, StorageOptions, TrainingSetStore } from '../storage';
 import { VectorIndex, VectorStore } from '../vectors';
 
 /** Properties of {@link DataPlane}. */
@@ -19,6 +19,8 @@ export interface DataPlaneProps {
   readonly featureGroups?: FeatureGroup[];
   /** How features are kept, online and offline. @default - as each option says */
   readonly featureStore?: FeatureStoreOptions;
+  /** How long what is kept in buckets stays. @default - as each option says */
+  readonly storage?: StorageOptions;
   /** What is searched by similarity. @default - no vector store */
   readonly vectorIndexes?: VectorIndex[];
   /** Whether payloads are captured. @default false */
@@ -34,6 +36,9 @@ export class DataPlane extends Construct {
 
   /** Online features; absent in a brain without feature groups. */
   readonly features?: FeatureStore;
+
+  /** What models were trained on; absent in a brain without offline tables. */
+  readonly trainingSets?: TrainingSetStore;
 
   /** Nearest-neighbour search; absent in a brain without vector indexes. */
   readonly vectors?: VectorStore;
@@ -51,6 +56,9 @@ export class DataPlane extends Construct {
 
     this.artifacts = new ArtifactStore(this, 'Artifacts', { environment, encryptionKey: keys.data });
     this.features = featureGroups.length === 0 ? undefined : this.createFeatures(props, featureGroups);
+    this.trainingSets = !this.features?.offline ? undefined : new TrainingSetStore(this, 'TrainingSets', {
+      environment, encryptionKey: keys.training, artifacts: this.artifacts, retention: props.storage?.trainingSets,
+    });
     this.vectors = vectorIndexes.length === 0 ? undefined : new VectorStore(props.vectorScope ?? this, 'Vectors', {
       environment,
       network,
@@ -60,14 +68,15 @@ export class DataPlane extends Construct {
       indexes: vectorIndexes,
       serviceLinkedRoles,
     });
-    this.capture = props.capture
-      ? new PayloadCapture(this, 'Capture', { environment, encryptionKey: keys.telemetry, logsKey: keys.logs, artifacts: this.artifacts }) : undefined;
+    this.capture = !props.capture ? undefined : new PayloadCapture(this, 'Capture', {
+      environment, encryptionKey: keys.telemetry, logsKey: keys.logs, artifacts: this.artifacts, retention: props.storage?.telemetry,
+    });
     this.rollout = new RolloutConfiguration(this, 'Rollout', { environment, name, encryptionKey: keys.data, logsKey: keys.logs });
   }
 
   private createFeatures({ environment, foundation: { keys }, featureStore = {} }: DataPlaneProps, groups: FeatureGroup[]): FeatureStore {
-    const { offline = OfflineStrategy.iceberg() } = featureStore;
+    const { offline = OfflineStrategy.iceberg(), ...online } = featureStore;
     const store = offline._bind(this, 'Offline', { environment, encryptionKey: keys.offline, logsKey: keys.logs, artifacts: this.artifacts, groups });
-    return new FeatureStore(this, 'Features', { environment, encryptionKey: keys.data, groups, offline: store });
+    return new FeatureStore(this, 'Features', { environment, encryptionKey: keys.data, groups, offline: store, ...online });
   }
 }

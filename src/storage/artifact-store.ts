@@ -1,8 +1,9 @@
 import { Duration, Resource, Stack } from 'aws-cdk-lib';
 import { Policy, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { BlockPublicAccess, Bucket, BucketEncryption, CfnBucket, IBucket, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
+import { Bucket, CfnBucket, IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct, IConstruct } from 'constructs';
+import { privateBucket, UNFINISHED_UPLOADS } from './private-bucket';
 import { Binding, Paths } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { keyThrough } from '../private/key-through';
@@ -38,7 +39,6 @@ const LISTED = KEYS.map((key) => `${key.split('/')[0]}/*`);
 
 /** A version that was overwritten stays as long as a rollback may want it. */
 const NONCURRENT = Duration.days(90);
-const UNFINISHED_UPLOADS = Duration.days(7);
 const LOG_PREFIX = 'artifacts/';
 const ACCESS_LOGS = Duration.days(365);
 
@@ -105,25 +105,17 @@ export class ArtifactStore extends ArtifactStoreBase {
   constructor(scope: Construct, id: string, props: ArtifactStoreProps) {
     super(scope, id);
     const { environment } = props;
-    const shared = {
-      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
-      enforceSSL: true,
-      minimumTLSVersion: 1.2,
-      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
-      versioned: true,
-      encryption: BucketEncryption.KMS,
-      encryptionKey: props.encryptionKey,
-      bucketKeyEnabled: true,
-      removalPolicy: environment.removalPolicy,
-    };
-    this.accessLogs = new Bucket(this, 'AccessLogs', {
-      ...shared,
+    const { encryptionKey } = props;
+    this.accessLogs = privateBucket(this, 'AccessLogs', {
+      environment,
+      encryptionKey,
       lifecycleRules: [{
         expiration: ACCESS_LOGS, noncurrentVersionExpiration: UNFINISHED_UPLOADS, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS,
       }],
     });
-    this.bucket = new Bucket(this, 'Resource', {
-      ...shared,
+    this.bucket = privateBucket(this, 'Resource', {
+      environment,
+      encryptionKey,
       lifecycleRules: [{ noncurrentVersionExpiration: NONCURRENT, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS }],
     });
     this._keepAccessLogOf(this.bucket, LOG_PREFIX);

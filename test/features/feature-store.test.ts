@@ -4,7 +4,7 @@ import { Table } from 'aws-cdk-lib/aws-dynamodb';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Binding, OnlineItem } from '../../src/contract';
 import { BrainEnvironment } from '../../src/environment';
-import { EntityKey, Feature, FeatureGroup, FeatureStore } from '../../src/features';
+import { EntityKey, Feature, FeatureGroup, FeatureReplica, FeatureStore, WarmThroughput } from '../../src/features';
 import { TestWorkload } from '../support/workload';
 
 const GLOBAL_TABLE = 'AWS::DynamoDB::GlobalTable';
@@ -127,5 +127,68 @@ describe('FeatureStore', () => {
     const props = { environment: BrainEnvironment.dev(), encryptionKey: new Key(stack, 'Key') };
     expect(() => new FeatureStore(stack, 'None', { ...props, groups: [] })).toThrow(/NoFeatureGroup: .*at least one feature group, got 0/);
     expect(() => new FeatureStore(stack, 'Twice', { ...props, groups: [group('a'), group('a')] })).toThrow(/DuplicateName: feature group 'a'/);
+  });
+});
+
+describe('the capacity and the copies of a feature store', () => {
+  const KEY = 'arn:aws:kms:eu-west-1:111111111111:key/00000000-0000-4000-8000-000000000000';
+  const replica = FeatureReplica.in({ region: 'eu-west-1', encryptionKeyArn: KEY });
+  const build = (more: object, env?: object) => {
+    const stack = new Stack(new App(), 'Data', { env });
+    new FeatureStore(stack, 'Features', { environment: BrainEnvironment.prod(), encryptionKey: new Key(stack, 'Key'), groups: [group('customer')], ...more });
+    return Template.fromStack(stack);
+  };
+  const HOME = { account: '111111111111', region: 'eu-central-1' };
+
+  test('are ready before the first peak', () => {
+    build({ warmThroughput: WarmThroughput.of({ readsPerSecond: 50_000 }) }).hasResourceProperties(GLOBAL_TABLE, {
+      WarmThroughput: { ReadUnitsPerSecond: 50_000, WriteUnitsPerSecond: 4_000 },
+    });
+    build({}).hasResourceProperties(GLOBAL_TABLE, { WarmThroughput: Match.absent() });
+  });
+
+  test('A5: fail below what DynamoDB takes', () => {
+    expect(() => WarmThroughput.of({ readsPerSecond: 11_999 })).toThrow(/WarmReads: readsPerSecond must be an integer from 12000 .* got 11999: .*refuses less/);
+    expect(() => WarmThroughput.of({ writesPerSecond: 3_999 })).toThrow(/WarmWrites: writesPerSecond must be an integer from 4000/);
+  });
+
+  test('A5: have a key of their Region each, and a policy by which only replication writes', () => {
+    build({ replicas: [replica] }, HOME).hasResourceProperties(GLOBAL_TABLE, {
+      Replicas: Match.arrayWith([Match.objectLike({
+        Region: 'eu-west-1',
+        SSESpecification: { KMSMasterKeyId: KEY },
+        DeletionProtectionEnabled: true,
+        ResourcePolicy: {
+          PolicyDocument: {
+            Statement: [Match.objectLike({
+              Effect: 'Deny',
+              Principal: { AWS: '*' },
+              Action: ['dynamodb:BatchWriteItem', 'dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
+              Condition: { ArnNotLike: { 'aws:PrincipalArn': Match.stringLikeRegexp('AWSServiceRoleForDynamoDBReplication$') } },
+            })],
+          },
+        },
+      })]),
+    });
+  });
+
+  test('are read by the readers of the home Region, for failover, and written by nobody', () => {
+    const stack = new Stack(new App(), 'Data', { env: HOME });
+    const props = { environment: BrainEnvironment.prod(), encryptionKey: new Key(stack, 'Key'), groups: [group('customer')], replicas: [replica] };
+    const store = new FeatureStore(stack, 'Features', props);
+    const workload = new TestWorkload(stack, 'Service');
+    store.connectReader(workload);
+    store.connectWriter(workload);
+    const policies = JSON.stringify(Template.fromStack(stack).findResources('AWS::IAM::Policy'));
+    expect(policies.match(/:dynamodb:eu-west-1:/g)).toHaveLength(1);
+    expect(policies).toContain(`{"Action":"kms:Decrypt","Condition":{"StringEquals":{"kms:ViaService":"dynamodb.eu-west-1.amazonaws.com"}},"Effect":"Allow","Resource":"${KEY}"}`);
+  });
+
+  test('fail where the stack does not know its Region, or two are in one', () => {
+    expect(() => build({ replicas: [replica] })).toThrow(/ReplicasWithoutRegion: .*give the stack an env with a region/);
+    expect(() => build({ replicas: [replica, replica] }, HOME)).toThrow(/DuplicateName: replica's Region 'eu-west-1'/);
+    expect(() => build({ replicas: [FeatureReplica.in({ region: 'eu-central-1', encryptionKeyArn: KEY.replace('eu-west-1', 'eu-central-1') })] }, HOME)).toThrow(/DuplicateName/);
+    expect(() => FeatureReplica.in({ region: 'eu-west-2', encryptionKeyArn: KEY })).toThrow(/ReplicaKey: .*in its Region eu-west-2/);
+    expect(() => FeatureReplica.in({ region: 'Ireland', encryptionKeyArn: KEY })).toThrow(/ReplicaRegion/);
   });
 });
