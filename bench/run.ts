@@ -14,10 +14,11 @@ import { sockets } from './sockets';
 import { synth } from './synth';
 import { telemetry } from './telemetry';
 import { tensors } from './tensors';
+import { vectors } from './vectors';
 
 const BENCHMARKS: { readonly [name: string]: Benchmark } = { ceiling, overheads, sockets, soak, synth, telemetry, tensors, cache };
-/** `peers` needs Python and h2load, and minutes. */
-const ON_DEMAND: typeof BENCHMARKS = { peers };
+/** `peers` needs Python and h2load, and minutes; `vectors` a JDK and Maven. */
+const ON_DEMAND: typeof BENCHMARKS = { peers, vectors };
 const ALL = { ...BENCHMARKS, ...ON_DEMAND };
 
 async function main(): Promise<void> {

@@ -8,7 +8,7 @@ import { GenerationBuild } from '../../../runtime/core/vectors/generation-build'
 import type { GenerationCluster } from '../../../runtime/core/vectors/generation-cluster';
 import { runBuild } from '../../../runtime/core/vectors/run-build';
 import type { RecallGate, VectorIndexLayout, VectorIndexSchema } from '../../../src/contract';
-import type { TestDocument } from '../../runtime/contract/vector-search.contract';
+import type { TestDocument } from '../../runtime/contract/vector-document';
 
 const ONE_NODE: VectorIndexLayout = { shards: 1, replicas: 0, buildReplicas: 0 };
 const GATE: RecallGate = { k: 5, sample: 20, least: 0.8 };

@@ -3,7 +3,7 @@ import type { Client } from '@opensearch-project/opensearch';
 import type { VectorHits, VectorQuery } from '../../../runtime/core/ports';
 import { generationIndex, generationPattern, indexBody } from '../../../runtime/core/vectors/index-body';
 import { GENERATION_SEPARATOR, VectorDocument, type VectorIndexSchema } from '../../../src/contract';
-import type { TestDocument } from '../../runtime/contract/vector-search.contract';
+import type { TestDocument } from '../../runtime/contract/vector-document';
 
 const LAYOUT = { shards: 1, replicas: 0, buildReplicas: 0 };
 

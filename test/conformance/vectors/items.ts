@@ -1,7 +1,7 @@
 /** Documents and questions for tests, the same in every run. */
 import type { VectorFilter } from '../../../runtime/core/ports';
 import type { VectorIndexSchema } from '../../../src/contract';
-import type { TestDocument } from '../../runtime/contract/vector-search.contract';
+import type { TestDocument } from '../../runtime/contract/vector-document';
 
 const DIMENSION = 16;
 const TOWNS = ['Brno', 'Łódź', 'Wien', 'Graz'];

@@ -9,7 +9,8 @@ import { OpenSearchVectorSearch } from '../../../runtime/adapters/aws/opensearch
 import { Sigv4Signer } from '../../../runtime/adapters/aws/sigv4';
 import type { VectorQuery } from '../../../runtime/core/ports';
 import type { VectorIndexSchema } from '../../../src/contract';
-import { type TestDocument, vectorSearchContract } from '../../runtime/contract/vector-search.contract';
+import type { TestDocument } from '../../runtime/contract/vector-document';
+import { vectorSearchContract } from '../../runtime/contract/vector-search.contract';
 
 jest.setTimeout(300_000);
 

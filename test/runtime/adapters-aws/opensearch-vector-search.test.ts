@@ -4,7 +4,8 @@ import { Sigv4Signer } from '../../../runtime/adapters/aws/sigv4';
 import type { VectorQuery } from '../../../runtime/core/ports';
 import { MONOTONIC_CLOCK } from '../../../runtime/core/resilience/monotonic-clock';
 import type { Similarity, VectorIndexSchema } from '../../../src/contract';
-import { type TestDocument, vectorSearchContract } from '../contract/vector-search.contract';
+import type { TestDocument } from '../contract/vector-document';
+import { vectorSearchContract } from '../contract/vector-search.contract';
 import { CONFIGURATION, NOON } from '../core/brain.fixture';
 
 const [TRIPS] = CONFIGURATION.vectorIndexes;

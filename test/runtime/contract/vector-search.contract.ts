@@ -1,11 +1,6 @@
-import type { VectorFilter, VectorHit, VectorSearch } from '../../../runtime/core/ports';
+import type { TestDocument } from './vector-document';
+import type { VectorFilter, VectorSearch } from '../../../runtime/core/ports';
 import type { Similarity, VectorIndexSchema } from '../../../src/contract';
-
-export interface TestDocument {
-  readonly id: string;
-  readonly vector: readonly number[];
-  readonly fields: VectorHit['fields'];
-}
 
 const indexOf = (similarity: Similarity): VectorIndexSchema => ({
   name: `places-${similarity}`,
