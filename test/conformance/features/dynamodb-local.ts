@@ -37,9 +37,9 @@ export class DynamoDbLocal {
 
   private constructor(private readonly server: ChildProcess, readonly port: number) {}
 
-  client(): DynamoDBClient {
+  client(port = this.port): DynamoDBClient {
     return new DynamoDBClient({
-      endpoint: `http://127.0.0.1:${this.port}`, region: 'us-east-1', credentials: { accessKeyId: 'local', secretAccessKey: 'local' }, maxAttempts: 10,
+      endpoint: `http://127.0.0.1:${port}`, region: 'us-east-1', credentials: { accessKeyId: 'local', secretAccessKey: 'local' }, maxAttempts: 10,
     });
   }
 
