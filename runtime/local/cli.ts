@@ -1,5 +1,6 @@
 /** `thalos-brain`: the embedded brain and what fills it. Exit status 0, 1 after an error, 2 after a wrong command line. */
 import { type Command, parse, usage } from './command';
+import { FEATURES_BACKFILL, FEATURES_CHECK } from './features-backfill';
 import { FEATURES_GET } from './features-get';
 import { FEATURES_IMPORT } from './features-import';
 import { FEATURES_PUT } from './features-put';
@@ -17,7 +18,8 @@ import { findNatives } from '../adapters/local/natives';
 import { BrainError } from '../core/errors';
 
 const COMMANDS: readonly Command[] = [
-  LOCAL, MODELS_PUT, ROLLOUT_SHOW, ROLLOUT_SET, ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK, FEATURES_PUT, FEATURES_GET, FEATURES_IMPORT, VECTORS_IMPORT,
+  LOCAL, MODELS_PUT, ROLLOUT_SHOW, ROLLOUT_SET, ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK,
+  FEATURES_PUT, FEATURES_GET, FEATURES_IMPORT, FEATURES_BACKFILL, FEATURES_CHECK, VECTORS_IMPORT,
   VECTORS_SEARCH, VECTORS_GENERATIONS, VECTORS_ROLLBACK,
   TRAINING_SET_CREATE, TRAINING_SET_VERIFY,
 ];

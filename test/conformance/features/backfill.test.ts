@@ -32,8 +32,10 @@ afterAll(async () => {
   await server?.stop();
 });
 
-const rowOf = (id: string, at: number, visits: number): FeatureWrite => ({ group: GROUP, entity: [id], eventTime: NOON + at, createdTime: NOON + at, values: { visits } });
-const lineOf = ({ entity: [id], eventTime, createdTime, values }: FeatureWrite) => JSON.stringify({ id, visits: String(values.visits), event_time: eventTime, created_time: createdTime });
+const rowOf = (id: string, at: number, visits: number): FeatureWrite => (
+  { group: GROUP, entity: [id], eventTime: NOON + at, createdTime: NOON + at, values: { visits } });
+const lineOf = ({ entity: [id], eventTime, createdTime, values }: FeatureWrite) => (
+  JSON.stringify({ id, visits: String(values.visits), event_time: eventTime, created_time: createdTime }));
 const rank = ({ eventTime, createdTime, values }: FeatureRow) => ({ eventTime, createdTime, digest: rowDigest(GROUP, values) });
 
 /** Offline: 240 entities in two objects, each with the row that is latest there. */

@@ -2,12 +2,14 @@
 import { createHash } from 'node:crypto';
 import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 
+const NOTHING: (command: object) => void = () => undefined;
+
 export class MemoryBucket {
   readonly objects = new Map<string, Uint8Array>();
   /** Ranges that were asked for. */
   readonly ranges: string[] = [];
   /** Before each answer: may change what is there, or throw. */
-  before: (command: object) => void = () => undefined;
+  before = NOTHING;
 
   constructor(private readonly pageSize = 2) {}
 
