@@ -92,7 +92,8 @@ function copyOf(state: Small): Small {
   const { a, b, c } = state.executions;
   const zombies: Small['zombies'] = {};
   for (const name of NAMES) if (state.zombies[name]) zombies[name] = { ...state.zombies[name] };
-  return { ...state, online: [...state.online], checkpoints: { ...state.checkpoints }, executions: { a: { ...a }, b: { ...b }, c: { ...c } }, zombies };
+  const executions = { a: { ...a }, b: { ...b }, c: { ...c } };
+  return { ...state, online: [...state.online], checkpoints: { ...state.checkpoints }, executions, zombies };
 }
 
 /** Everything that can happen next. */
