@@ -1,7 +1,7 @@
 import { Duration, Stack } from 'aws-cdk-lib';
 import { Alarm, ComparisonOperator, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { CfnSecurityGroupIngress, Peer, Port as Ec2Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
-import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { IRole, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
@@ -71,8 +71,11 @@ export class VectorIndexBuild extends Construct {
   /** Builds a generation, or returns to the one before. */
   readonly stateMachineArn: string;
 
-  /** The function that takes every step. Map its role to one of the domain that may do what a build does. */
-  readonly function: BrainFunction;
+  /** Role of the function that takes every step. Map it to one of the domain that may do what a build does. */
+  readonly role: IRole;
+
+  /** ARN of that function. */
+  readonly functionArn: string;
 
   /** A build failed, was stopped, or ran out of time; nothing of what answers has changed. */
   readonly failedAlarm: Alarm;
@@ -107,7 +110,7 @@ export class VectorIndexBuild extends Construct {
       toPort: HTTPS,
       description: `Builder of ${index.name}`,
     });
-    this.function = new BrainFunction(this, 'Function', {
+    const fn = new BrainFunction(this, 'Function', {
       environment,
       logsKey,
       handler: 'vector-build',
@@ -127,6 +130,8 @@ export class VectorIndexBuild extends Construct {
       statements: this.statements(props),
     });
 
+    this.role = fn.role;
+    this.functionArn = fn.functionArn;
     const machine = new BrainStateMachine(this, 'Machine', {
       environment,
       logsKey,
@@ -134,13 +139,13 @@ export class VectorIndexBuild extends Construct {
       distributed: true,
       definition: buildDefinition({
         partition,
-        functionArn: this.function.functionArn,
+        functionArn: fn.functionArn,
         callSeconds: CALL.toSeconds() + 30,
         workBucket: source.bucketName,
         loaders,
       }),
       statements: [
-        new PolicyStatement({ actions: ['lambda:InvokeFunction'], resources: [this.function.functionArn] }),
+        new PolicyStatement({ actions: ['lambda:InvokeFunction'], resources: [fn.functionArn] }),
         new PolicyStatement({ actions: ['s3:GetObject'], resources: [source.arnForObjects(`${VECTOR_BUILDS_PREFIX}/${index.name}/*`)] }),
         ...source.encryptionKey ? [keyThrough(this, 's3', source.encryptionKey, ['kms:Decrypt'])] : [],
       ],
