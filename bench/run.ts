@@ -6,6 +6,7 @@
 import { parseArgs } from 'node:util';
 import { cache } from './cache';
 import { ceiling } from './ceiling';
+import { features } from './features';
 import { line, reached, type Benchmark } from './measure';
 import { overheads } from './overheads';
 import { peers } from './peers';
@@ -16,7 +17,7 @@ import { telemetry } from './telemetry';
 import { tensors } from './tensors';
 import { vectors } from './vectors';
 
-const BENCHMARKS: { readonly [name: string]: Benchmark } = { ceiling, overheads, sockets, soak, synth, telemetry, tensors, cache };
+const BENCHMARKS: { readonly [name: string]: Benchmark } = { ceiling, overheads, sockets, soak, synth, telemetry, tensors, cache, features };
 /** `peers` needs Python and h2load, and minutes; `vectors` a JDK and Maven. */
 const ON_DEMAND: typeof BENCHMARKS = { peers, vectors };
 const ALL = { ...BENCHMARKS, ...ON_DEMAND };

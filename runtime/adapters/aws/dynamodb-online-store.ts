@@ -77,7 +77,7 @@ export function endpointOf(client: DynamoDBClient, region: string, env: Readonly
   return ofService || ofAll || client.config.endpointProvider({ Region: region, UseDualStack: false, UseFIPS: false }).url.origin;
 }
 
-const CONDITION = [
+export const CONDITION = [
   'attribute_not_exists(#pk)',
   '#event < :event',
   '(#event = :event AND #created < :created)',
@@ -85,7 +85,7 @@ const CONDITION = [
 ].join(' OR ');
 
 const RANK = [OnlineItem.EVENT_TIME, OnlineItem.CREATED_TIME, OnlineItem.DIGEST];
-const NAMES = { '#pk': OnlineItem.PK, '#event': OnlineItem.EVENT_TIME, '#created': OnlineItem.CREATED_TIME, '#digest': OnlineItem.DIGEST };
+export const NAMES = { '#pk': OnlineItem.PK, '#event': OnlineItem.EVENT_TIME, '#created': OnlineItem.CREATED_TIME, '#digest': OnlineItem.DIGEST };
 
 /** Reads are eventually consistent: a feature that is a second old is as good, at half the price. */
 export class DynamoDbOnlineStore implements OnlineFeatureStore {
