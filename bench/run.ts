@@ -15,11 +15,12 @@ import { sockets } from './sockets';
 import { synth } from './synth';
 import { telemetry } from './telemetry';
 import { tensors } from './tensors';
+import { trainingSets } from './training-sets';
 import { vectors } from './vectors';
 
 const BENCHMARKS: { readonly [name: string]: Benchmark } = { ceiling, overheads, sockets, soak, synth, telemetry, tensors, cache, features };
-/** `peers` needs Python and h2load, and minutes; `vectors` a JDK and Maven. */
-const ON_DEMAND: typeof BENCHMARKS = { peers, vectors };
+/** `peers` needs Python and h2load, and minutes; `training-sets` Python, and minutes; `vectors` a JDK and Maven. */
+const ON_DEMAND: typeof BENCHMARKS = { peers, 'training-sets': trainingSets, vectors };
 const ALL = { ...BENCHMARKS, ...ON_DEMAND };
 
 async function main(): Promise<void> {

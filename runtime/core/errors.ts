@@ -67,6 +67,7 @@ export const ERRORS = {
   INVALID_VECTOR_HIT: entry(500, 'DATA_LOSS', 'A stored vector document lacks a numeric field that a model needs.'),
   INVALID_MODEL_OUTPUT: entry(500, 'INTERNAL', "The runtime's answer does not fit the manifest."),
   MODEL_FAILED: entry(500, 'INTERNAL', 'The runtime refused or failed to run the model.'),
+  OFFLINE_QUERY_FAILED: entry(502, 'UNAVAILABLE', 'The offline store refused a query, or did not answer it in time.'),
   INTERNAL: entry(500, 'INTERNAL', 'An error of the service itself; the log has the details.'),
 } as const satisfies Record<string, ErrorEntry>;
 

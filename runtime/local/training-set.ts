@@ -1,6 +1,7 @@
 import { openWorkplace } from './assembly';
 import { type Arguments, ASSEMBLY_OPTION, BRAIN_OPTIONS, type Command, type Context, text } from './command';
 import { count } from './terminal';
+import type { AthenaSets } from './training-set-aws';
 import { version } from '../../package.json';
 import type { BrainConfiguration, FeatureGroupSchema } from '../../src/contract';
 import { DataDirectory } from '../adapters/local/data-directory';
@@ -13,6 +14,12 @@ import { type Step, type TrainingSetRequest, TrainingSets } from '../core/offlin
 const KNOWN_AT: readonly string[] = ['label', 'now'] satisfies KnownAt[];
 const SNAPSHOT = /^[0-9]{1,19}$/;
 
+/** For sets on S3; region and credentials are those that every tool of AWS finds. */
+const AWS_OPTIONS = {
+  'database': { type: 'string', shown: '--database <name>', text: 'on AWS: the Glue database of the offline tables' },
+  'work-group': { type: 'string', shown: '--work-group <name>', text: 'on AWS: the work group of Athena (default: primary)' },
+} as const satisfies Command['options'];
+
 export const TRAINING_SET_CREATE: Command = {
   words: 'training-set create',
   positionals: [{ name: 'labels' }],
@@ -24,11 +31,12 @@ export const TRAINING_SET_CREATE: Command = {
   ],
   options: {
     'groups': { type: 'string', shown: '--groups <names>', text: 'feature groups, with commas; all features, or some: drivers:rating+trips' },
-    'out': { type: 'string', shown: '--out <folder>', text: 'where the set is to be; nothing may be there yet' },
+    'out': { type: 'string', shown: '--out <folder>', text: 'where the set is to be; nothing may be there yet. s3://bucket/name: on AWS, by Athena' },
     'time': { type: 'string', shown: '--time <column>', text: 'when a label was made (default: event_time)' },
     'entity': { type: 'string', shown: '--entity <key=column>', text: 'where columns are not named as entity keys, with commas; group.key=column for one group' },
     'known-at': { type: 'string', shown: '--known-at <label|now>', text: 'whether rows count that came in after the label (default: label, they do not)' },
     'at': { type: 'string', shown: '--at <snapshot|time>', text: 'features as they were stored then: a time, a snapshot, or group=snapshot with commas (default: now)' },
+    ...AWS_OPTIONS,
     ...ASSEMBLY_OPTION,
     ...BRAIN_OPTIONS,
   },
@@ -43,7 +51,7 @@ export const TRAINING_SET_CREATE: Command = {
       at: pinsOf(args, groups.map(({ group }) => group)),
       out: text(args, 'out') ?? reject('USAGE', 'training-set create needs --out <folder>'),
     };
-    await withSets(data, context, 'training set', async (sets, step) => {
+    await withSets(request.out, args, data, context, async (sets, step) => {
       const { data: made, tables } = await sets.create(request, step);
       const pins = tables.map(({ group, snapshot }) => `${group.name} at snapshot ${snapshot}`);
       return `wrote ${count(made.rows)} rows of ${made.columns.length} columns to ${request.out}: ${pins.join(', ')}; ${made.digest}`;
@@ -59,11 +67,11 @@ export const TRAINING_SET_VERIFY: Command = {
     'Takes a training set\'s manifest.json, or its folder. Compares the stored rows with the manifest, then runs the query again at the same snapshots and',
     'compares what comes out: the same rows, and with the same DuckDB the same bytes. The declarations of today do not matter.',
   ],
-  options: { 'data-dir': BRAIN_OPTIONS['data-dir'] },
+  options: { ...AWS_OPTIONS, 'data-dir': BRAIN_OPTIONS['data-dir'] },
   async run(args, context) {
     const data = new DataDirectory(text(args, 'data-dir') ?? '.thalos');
     data.create();
-    await withSets(data, context, 'verifying', async (sets, step) => {
+    await withSets(args.positionals[0], args, data, context, async (sets, step) => {
       const { manifest, sameBytes } = await sets.verify(args.positionals[0], step);
       const bytes = sameBytes === undefined ? `the set was written by ${manifest.engine}, so bytes are not compared` : sameBytes ? 'the same bytes' : 'other bytes';
       return `verified ${count(manifest.data.rows)} rows: the same values (${manifest.data.digest}), ${bytes}`;
@@ -73,16 +81,22 @@ export const TRAINING_SET_VERIFY: Command = {
 
 type Work = (sets: TrainingSets, step: Step) => Promise<string>;
 
-/** Prints what the work says, in the place of its progress. */
-async function withSets(data: DataDirectory, { natives, terminal, now }: Context, label: string, work: Work): Promise<void> {
+/** Prints what the work says, in the place of its progress. Sets on S3 are the business of Athena, which leaves the embedded store alone. */
+async function withSets(location: string, args: Arguments, data: DataDirectory, context: Context, work: Work): Promise<void> {
+  const { natives, terminal, now } = context;
   natives.require(['@duckdb/node-api']);
   const db = await DuckDb.open(natives, data.spill);
-  const progress = terminal.progress(label);
+  const progress = terminal.progress('training set');
+  let aws: AthenaSets | undefined;
   let said: string;
   try {
-    said = await work(new TrainingSets(new LocalTrainingSets(db, data), `thalos-brain ${version}`, now), (_, done, total) => progress.update(done, total));
+    // the SDK is loaded only where it is needed
+    if (location.startsWith('s3://')) aws = (await import('./training-set-aws')).athenaSets(location, args, db, data);
+    const sets = new TrainingSets(aws?.store ?? new LocalTrainingSets(db, data), `thalos-brain ${version}`, now);
+    said = await work(sets, (_, done, total) => progress.update(done, total));
   } finally {
     progress.end();
+    aws?.close();
     db.close();
   }
   terminal.print(said);

@@ -24,7 +24,7 @@ export interface PinnedTable {
   readonly keys: Readonly<Record<string, string>>;
 }
 
-/** A file of the set, and its own bytes' digest. */
+/** A file of the set, and its own bytes' digest: `sha256:…`, or on S3 `etag:…`, which is what S3 gives unasked. */
 export interface StoredFile {
   /** Relative to the set. */
   readonly path: string;
@@ -61,7 +61,7 @@ const ROWS = object({
   columns: array(object({ name: string(), type: enumeration([...FEATURE_DTYPES, 'time']) })),
   rows: integer(0),
   digest: string(DIGEST_PATTERN),
-  files: array(object({ path: string('^(?!.*\\.\\.)[^/].*$'), bytes: integer(0), digest: string(DIGEST_PATTERN) })),
+  files: array(object({ path: string('^(?!.*\\.\\.)[^/].*$'), bytes: integer(0), digest: string('^(sha256:[0-9a-f]{64}|etag:.+)$') })),
 });
 
 const SCHEMA = object({

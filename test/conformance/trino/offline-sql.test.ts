@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { TrinoServer } from './trino-server';
+import { AthenaTrainingSets } from '../../../runtime/adapters/aws/athena-training-sets';
+import type { ObjectStore } from '../../../runtime/adapters/aws/object-store';
 import { DuckDb } from '../../../runtime/adapters/local/duckdb';
 import { findNatives } from '../../../runtime/adapters/local/natives';
 import { asOfJoinSql, type KnownAt, trainingSetColumns, type TypedColumn } from '../../../runtime/core/offline/as-of-join';
@@ -140,6 +142,21 @@ describe('the SQL of the offline store, on Trino with Iceberg', () => {
   test('a snapshot that is gone, or never was, is refused', async () => {
     await expect(trino.rows(`SELECT * FROM ${icebergTable('lake', 'zones_v1', '9007199254740993')}`)).rejects.toThrow(/snapshot/i);
   });
+
+  test('the statements that find a snapshot, and its columns, mean on Trino what they mean on Athena', async () => {
+    const athena = {
+      run: async (sql: string) => ({ columns: await trino.columns(sql), rows: (await trino.rows(sql)) as (string | null)[][] }),
+    };
+    const nothing = async (): Promise<never> => Promise.reject(new Error('no labels are read here'));
+    const store = new AthenaTrainingSets({ athena, objects: { bucket: 'none' } as ObjectStore, database: 'lake', writeLabels: nothing, folder });
+    const [first, , last] = snapshots.get(DRIVERS)!;
+    expect(await store.snapshot(DRIVERS)).toBe(last);
+    const [[made]] = await trino.rows(`SELECT CAST(to_unixtime(made_current_at) * 1000 AS bigint) FROM lake."city_drivers_v2$history" WHERE snapshot_id = ${first}`);
+    expect(await store.snapshot(DRIVERS, made as number)).toBe(first);
+    expect(await store.snapshot(DRIVERS, 0)).toBeUndefined();
+    expect(await store.rows(DRIVERS, first)).toEqual({ sql: icebergTable('lake', 'city_drivers_v2', first), columns: offlineColumns(DRIVERS).map(({ name }) => name) });
+    expect(await store.rows(DRIVERS, '9007199254740993')).toBeUndefined();
+  }, 300_000);
 
   const base = Date.UTC(2026, 0, 31, 23, 59, 55);
   test.each([

@@ -60,8 +60,8 @@ describe('the command line', () => {
     ['vectors search', ['--vector', '--id', '--k', '--where', '--json', '--assembly', '--data-dir', '--brain']],
     ['vectors generations', ['--json', '--assembly', '--data-dir', '--brain']],
     ['vectors rollback', ['--assembly', '--data-dir', '--brain']],
-    ['training-set create', ['--groups', '--out', '--time', '--entity', '--known-at', '--at', '--assembly', '--data-dir', '--brain']],
-    ['training-set verify', ['--data-dir']],
+    ['training-set create', ['--groups', '--out', '--time', '--entity', '--known-at', '--at', '--database', '--work-group', '--assembly', '--data-dir', '--brain']],
+    ['training-set verify', ['--database', '--work-group', '--data-dir']],
   ])('%s --help shows every option', async (words, options) => {
     const { status, out, err } = await thalos(...words.split(' '), '--help');
     expect({ status, err }).toEqual({ status: 0, err: '' });

@@ -252,6 +252,8 @@ describe('training sets of the embedded store', () => {
     await failing(create('--groups', 'drivers'), /needs --out/);
     await failing(create('--groups', 'riders', '--out', out), /^error: UNKNOWN_GROUP: brain 'fleet' declares no feature group 'riders'/);
     await failing(create(...asked, '--entity', 'rider=who'), /--entity 'rider=who' must be <entity key>=<column>/);
+    await failing(create('--groups', 'drivers', '--out', 's3://sets/clicks'), /a training set on S3 needs --database/);
+    await failing(create('--groups', 'drivers', '--out', 's3://sets', '--database', 'fleet'), /is at s3:\/\/<bucket>\/<name>, got 's3:\/\/sets'/);
     await failing(create(...asked, '--known-at', 'then'), /--known-at must be label or now, got 'then'/);
     await failing(create(...asked, '--at', 'then'), /--at must be a snapshot or a time/);
     await failing(create(...asked, '--at', 'riders=1'), /--at 'riders=1' must be <group>=<snapshot>, of drivers/);
