@@ -19,4 +19,5 @@ export * from './rollout-document';
 export * from './triton-config';
 export * from './triton-options';
 export * from './vector-generations';
+export * from './vector-provider';
 export * from './vector-schema';

@@ -3,7 +3,7 @@ import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AssetHashType, DockerImage, Duration } from 'aws-cdk-lib';
 import { ISecurityGroup, ISubnet, IVpc } from 'aws-cdk-lib/aws-ec2';
-import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { IRole, Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Architecture, Code, Function as LambdaFunction, LoggingFormat, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
@@ -28,6 +28,8 @@ export interface BrainFunctionProps {
   readonly files?: { [name: string]: string };
   /** What the function may do beside writing its own log. */
   readonly statements?: PolicyStatement[];
+  /** The role that it has; what it may do is attached to it. @default - one of its own */
+  readonly role?: IRole;
   /** Where its network interfaces are. @default - outside of any VPC */
   readonly network?: FunctionNetwork;
 }
@@ -48,7 +50,7 @@ const INTERFACES = [
 export class BrainFunction extends Construct {
   readonly functionArn: string;
   readonly functionName: string;
-  readonly role: Role;
+  readonly role: IRole;
   readonly logGroup: LogGroup;
   private readonly fn: LambdaFunction;
 
@@ -61,7 +63,7 @@ export class BrainFunction extends Construct {
       removalPolicy: props.environment.removalPolicy,
       encryptionKey: props.logsKey,
     });
-    this.role = new Role(this, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+    this.role = props.role ?? new Role(this, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
     const access = new Policy(this, 'Access', {
       roles: [this.role],
       statements: [
@@ -81,7 +83,7 @@ export class BrainFunction extends Construct {
       timeout: props.timeout ?? Duration.seconds(30),
       memorySize: props.memorySize ?? 256,
       // a role without CDK's default policy update: what it may do stands in `Access`, and nowhere else
-      role: this.role.withoutPolicyUpdates(),
+      role: this.role instanceof Role ? this.role.withoutPolicyUpdates() : this.role,
       logGroup: this.logGroup,
       loggingFormat: LoggingFormat.JSON,
       environment: variables,

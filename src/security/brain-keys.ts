@@ -32,7 +32,7 @@ export class BrainKeys extends Construct {
   /** Captured payloads. */
   readonly telemetry: Key;
 
-  /** The vector store. */
+  /** The vector store, its snapshots, and their access log. */
   readonly vectors: Key;
 
   /** Kubernetes secrets, and the volumes of the GPU nodes. Auto Mode's own nodes use the account's key for EBS. */
@@ -51,7 +51,7 @@ export class BrainKeys extends Construct {
     this.offline = this.addKey('Offline', of('offline features'));
     this.training = this.addKey('Training', of('training sets'));
     this.telemetry = this.addKey('Telemetry', of('captured payloads'));
-    this.vectors = this.addKey('Vectors', of('vector store'));
+    this.vectors = this.addKey('Vectors', of('vector store'), this.accessLogDelivery());
     this.cluster = this.addKey('Cluster', of('Kubernetes secrets and node volumes'), ...this.nodeVolumes());
     this.logs = this.addKey('Logs', of('logs'), this.logGroups());
     this.alerts = this.addKey('Alerts', of('notifications'), this.alarms(), this.events());

@@ -5,16 +5,19 @@ import { ZONES } from './index-layout';
 import { advise, fail } from '../private/fail';
 
 /** Least version with cosine similarity in FAISS (OpenSearch documentation, "Methods and engines"); the scores here are those of this version on. */
-const LEAST_VERSION = [2, 19];
+const LEAST_VERSION: readonly [number, number] = [2, 19];
 
 export function requireVersion(scope: Construct, version: EngineVersion): void {
-  const [, major, minor] = /^OpenSearch_(\d+)\.(\d+)$/.exec(version.version) ?? fail(scope, 'UnsupportedVersion',
-    `the version must be OpenSearch 2.19 or newer, got '${version.version}': use EngineVersion.OPENSEARCH_3_5`);
-  const [leastMajor, leastMinor] = LEAST_VERSION;
-  if (Number(major) < leastMajor || (Number(major) === leastMajor && Number(minor) < leastMinor)) {
-    fail(scope, 'UnsupportedVersion',
-      `the version must be OpenSearch 2.19 or newer, got '${version.version}': cosine similarity in FAISS and these scores came with it`);
+  if (!isAtLeast(version, LEAST_VERSION)) {
+    fail(scope, 'UnsupportedVersion', `the version must be OpenSearch 2.19 or newer, got '${version.version}': cosine similarity in FAISS and these scores came `
+      + 'with it; use EngineVersion.OPENSEARCH_3_5');
   }
+}
+
+/** Whether it is a version of OpenSearch that is not older. */
+export function isAtLeast(version: EngineVersion, [leastMajor, leastMinor]: readonly [number, number]): boolean {
+  const [, major = '0', minor = '0'] = /^OpenSearch_(\d+)\.(\d+)$/.exec(version.version) ?? [];
+  return Number(major) > leastMajor || (Number(major) === leastMajor && Number(minor) >= leastMinor);
 }
 
 /** What the service refuses only when it makes the domain (OpenSearch Service developer guide, "Multi-AZ with standby"). */

@@ -6,19 +6,18 @@ import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { buildDefinition } from './build-definition';
-import { layoutOf } from './index-layout';
 import { VectorIndex } from './vector-index';
 import { VectorStore } from './vector-store';
 import {
   Binding, DEFAULT_RECALL_GATE, DimensionName, GENERATION_SEPARATOR, MetricsNamespace, VECTOR_BUILDS_INDEX, VECTOR_BUILDS_PREFIX,
-  VECTOR_INDEX_DIMENSION, VectorBuildEnv, VectorMetric,
+  VECTOR_INDEX_DIMENSION, VectorBuildEnv, VectorMetric, VectorStoreName,
 } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { IBrainNetwork } from '../network';
 import { BrainFunction } from '../private/brain-function';
 import { BrainStateMachine } from '../private/brain-state-machine';
 import { requireInteger } from '../private/declarations';
-import { fail } from '../private/fail';
+import { advise, fail } from '../private/fail';
 import { keyThrough } from '../private/key-through';
 
 /** What a new generation must reach before it answers: the share of the true nearest neighbours that its graph finds. */
@@ -122,7 +121,7 @@ export class VectorIndexBuild extends Construct {
         [Binding.VECTOR_ENDPOINT]: `https://${store.domain.domainEndpoint}`,
         [VectorBuildEnv.BRAIN]: name,
         [VectorBuildEnv.INDEX]: JSON.stringify(index._toSchema()),
-        [VectorBuildEnv.LAYOUT]: JSON.stringify(layoutOf(this, index, environment.vectorCapacity)),
+        [VectorBuildEnv.LAYOUT]: JSON.stringify(store._layoutOf(index)),
         [VectorBuildEnv.GATE]: JSON.stringify(gate),
         [VectorBuildEnv.SOURCE_BUCKET]: source.bucketName,
         [VectorBuildEnv.WORK_BUCKET]: source.bucketName,
@@ -132,6 +131,13 @@ export class VectorIndexBuild extends Construct {
 
     this.role = fn.role;
     this.functionArn = fn.functionArn;
+    if (Stack.of(this) === Stack.of(store)) {
+      store._addLoader(fn.role);
+    } else {
+      advise(this, 'vectorBuilderUnmapped', `The builder of ${index.name} stands in another stack than its store, whose access control cannot name it: `
+        + `map its role to ${VectorStoreName.LOADER} by hand, or put it into the store's stack.`);
+    }
+
     const machine = new BrainStateMachine(this, 'Machine', {
       environment,
       logsKey,

@@ -1,16 +1,22 @@
-import { ArnFormat, Lazy, Resource, Stack } from 'aws-cdk-lib';
+import { ArnFormat, Lazy, RemovalPolicy, Resource, Stack } from 'aws-cdk-lib';
+import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { CfnSecurityGroupIngress, EbsDeviceVolumeType, ISecurityGroup, ISubnet, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
 import { ArnPrincipal, IRole, Policy, PolicyDocument, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { CfnDomain, Domain, EngineVersion, IDomain, TLSSecurityPolicy } from 'aws-cdk-lib/aws-opensearchservice';
+import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Construct, IConstruct, IDependable } from 'constructs';
-import { Binding } from '../contract';
-import { BrainEnvironment } from '../environment';
+import { Binding, VectorIndexLayout } from '../contract';
+import { BrainEnvironment, VectorCapacity } from '../environment';
 import { IBrainNetwork } from '../network';
 import { DomainLogs } from './domain-logs';
-import { requireFit, ZONES } from './index-layout';
-import { requireCapacity, requireVersion } from './require-capacity';
+import { layoutOf, requireFit, ZONES } from './index-layout';
+import { loadStatements } from './load-statements';
+import { isAtLeast, requireCapacity, requireVersion } from './require-capacity';
+import { domainAlarms } from './vector-alarms';
 import { VectorIndex } from './vector-index';
+import { VectorProvider } from './vector-provider';
+import { VectorSnapshots } from './vector-snapshots';
 import { fail } from '../private/fail';
 import { requireUnique } from '../private/names';
 import { IWorkload } from '../security/workload';
@@ -25,6 +31,14 @@ export interface IVectorStore extends IConstruct {
    *                 where IAM and the domain's own access control decide
    */
   connectSearcher(workload: IWorkload, source?: ISecurityGroup): void;
+
+  /**
+   * Lets a workload build generations of the declared indexes and put them behind the aliases, and tells it the endpoint.
+   *
+   * @param workload who builds; its role stands in the store's stack or one before, because the domain's access control names it
+   * @param source   the security group that its requests come from; without it every address of the VPC reaches the domain's port
+   */
+  connectLoader(workload: IWorkload, source?: ISecurityGroup): void;
 }
 
 /** Properties of {@link VectorStore}. */
@@ -33,7 +47,7 @@ export interface VectorStoreProps {
   readonly environment: BrainEnvironment;
   /** Where the domain's network interfaces are: the private subnets of three AZs. */
   readonly network: IBrainNetwork;
-  /** Encrypts the domain's data. */
+  /** Encrypts the domain's data, its snapshots and their access log; its policy admits `logging.s3.amazonaws.com`, as that of `BrainKeys.vectors` does. */
   readonly encryptionKey: IKey;
   /** Encrypts the domain's logs; its policy admits CloudWatch Logs. */
   readonly logsKey: IKey;
@@ -59,6 +73,11 @@ export interface VectorStoreAttributes {
 
 const HTTPS = 443;
 
+/** Least version whose policies know whether an alias stands for an index (`no_alias`, `min_state_age`; OpenSearch release notes 3.2). */
+const ALIAS_CONDITIONS: readonly [number, number] = [3, 2];
+/** How long a generation stays that no alias stands for, days: the time to return to it. */
+const RETENTION_DAYS = 30;
+
 abstract class VectorStoreBase extends Resource implements IVectorStore {
   abstract readonly domain: IDomain;
   protected abstract readonly securityGroup: ISecurityGroup;
@@ -75,21 +94,26 @@ abstract class VectorStoreBase extends Resource implements IVectorStore {
         new PolicyStatement({ actions: ['es:ESHttpGet'], resources: this._indexNames.map((name) => `${domainArn}/${name}/_alias`) }),
       ],
     });
-    this.admit(workload, source);
+    this.admit(workload, 'VectorStoreIngress', `${workload.workloadName} searches vectors`, source);
+    workload.addBinding(Binding.VECTOR_ENDPOINT, `https://${this.domain.domainEndpoint}`);
+  }
+
+  connectLoader(workload: IWorkload, source?: ISecurityGroup): void {
+    new Policy(this, `LoadBy${workload.workloadName}`, { roles: [workload.role], statements: loadStatements(this.domain.domainArn, this._indexNames) });
+    this.admit(workload, 'VectorLoadIngress', `${workload.workloadName} builds vector generations`, source);
     workload.addBinding(Binding.VECTOR_ENDPOINT, `https://${this.domain.domainEndpoint}`);
   }
 
   /** @internal */
   protected abstract _admitVpc(description: string): void;
 
-  private admit(workload: IWorkload, source?: ISecurityGroup): void {
-    const description = `${workload.workloadName} searches vectors`;
+  private admit(workload: IWorkload, id: string, description: string, source?: ISecurityGroup): void {
     if (!source) {
       this._admitVpc('Searchers in the VPC');
       return;
     }
     // in the workload's scope: its security group belongs to a later stack, and references go one way only
-    new CfnSecurityGroupIngress(workload, 'VectorStoreIngress', {
+    new CfnSecurityGroupIngress(workload, id, {
       groupId: this.securityGroup.securityGroupId,
       sourceSecurityGroupId: source.securityGroupId,
       ipProtocol: 'tcp',
@@ -117,7 +141,7 @@ export class VectorStore extends VectorStoreBase {
 
       /** @internal */
       protected _admitVpc(): void {
-        fail(this, 'NoSource', 'connectSearcher of an imported domain must be given the searcher\'s security group, got none: pass it as second argument');
+        fail(this, 'NoSource', 'a workload must be connected to an imported domain with its security group, got none: pass it as second argument');
       }
     }
     return new Imported(scope, id);
@@ -135,8 +159,17 @@ export class VectorStore extends VectorStoreBase {
   /** @internal */
   protected readonly _indexNames: string[];
 
+  /** What an operator must know of the domain; they have no action yet. */
+  readonly alarms: Alarm[];
+
+  /** Holds the snapshots that the store takes beside the service's own; none where the environment deletes its data. */
+  readonly snapshots?: Bucket;
+
   private readonly network: IBrainNetwork;
+  private readonly capacity: VectorCapacity;
   private readonly searchers: IRole[] = [];
+  private readonly loaders: IRole[] = [];
+  private readonly keepers: IRole[] = [];
   private vpcAdmitted = false;
 
   constructor(scope: Construct, id: string, props: VectorStoreProps) {
@@ -150,11 +183,12 @@ export class VectorStore extends VectorStoreBase {
     const capacity = props.environment.vectorCapacity;
     requireCapacity(this, capacity);
     requireFit(this, props.indexes, capacity);
+    this.capacity = capacity;
     this.indexes = [...props.indexes];
     this._indexNames = this.indexes.map((index) => index.name);
     this.network = props.network;
 
-    const zones = capacity.dataNodes === 1 ? 1 : ZONES;
+    const subnets = privateSubnets(this, props.network, capacity.dataNodes === 1 ? 1 : ZONES);
     this.securityGroup = new SecurityGroup(this, 'SecurityGroup', {
       vpc: props.network.vpc,
       description: 'Vector store: HTTPS from connected searchers',
@@ -167,9 +201,9 @@ export class VectorStore extends VectorStoreBase {
     this.domain = new Domain(this, 'Resource', {
       version,
       vpc: props.network.vpc,
-      vpcSubnets: [{ subnets: privateSubnets(this, props.network, zones) }],
+      vpcSubnets: [{ subnets }],
       securityGroups: [this.securityGroup],
-      zoneAwareness: zones === 1 ? { enabled: false } : { enabled: true, availabilityZoneCount: ZONES },
+      zoneAwareness: capacity.dataNodes === 1 ? { enabled: false } : { enabled: true, availabilityZoneCount: ZONES },
       capacity: {
         dataNodes: capacity.dataNodes,
         dataNodeInstanceType: capacity.dataNodeType,
@@ -206,11 +240,65 @@ export class VectorStore extends VectorStoreBase {
 
     // Natively: the L2's own `accessPolicies` is a custom resource that changes the domain while it is still being made.
     (this.domain.node.defaultChild as CfnDomain).accessPolicies = Lazy.any({ produce: () => this.accessPolicy(props.masterRole).toJSON() });
+
+    this.alarms = domainAlarms(this, this.domain, capacity);
+    const snapshots = this.provide(props, version, subnets);
+    this.snapshots = snapshots?.bucket;
+  }
+
+  /** Makes what the domain holds, and returns where its snapshots go. */
+  private provide(props: VectorStoreProps, version: EngineVersion, subnets: ISubnet[]): VectorSnapshots | undefined {
+    const { environment, network, encryptionKey, logsKey, masterRole } = props;
+    const keepData = environment.removalPolicy !== RemovalPolicy.DESTROY;
+    const indexes = this.indexes.map((index) => ({ schema: index._toSchema(), layout: this._layoutOf(index) }));
+    const snapshots = keepData ? new VectorSnapshots(this, 'Snapshots', { environment, encryptionKey, domain: this.domain }) : undefined;
+    const arns = (roles: IRole[]) => roles.map((role) => role.roleArn);
+    new VectorProvider(this, 'Provider', {
+      environment,
+      network,
+      subnets,
+      logsKey,
+      masterRole,
+      domain: this.domain,
+      domainSecurityGroup: this.securityGroup,
+      snapshotRole: snapshots?.role,
+      indexNames: this._indexNames,
+      declaration: () => ({
+        indexes,
+        searchers: arns(this.searchers),
+        loaders: arns(this.loaders),
+        keepers: arns(this.keepers),
+        ...snapshots ? { snapshots: snapshots.declaration() } : {},
+        ...isAtLeast(version, ALIAS_CONDITIONS) ? { retentionDays: RETENTION_DAYS } : {},
+        keepData,
+      }),
+    });
+    return snapshots;
+  }
+
+  /** How an index of this store lies on its nodes. @internal */
+  _layoutOf(index: VectorIndex): VectorIndexLayout {
+    return layoutOf(this, index, this.capacity);
   }
 
   connectSearcher(workload: IWorkload, source?: ISecurityGroup): void {
     super.connectSearcher(workload, source);
     this.searchers.push(workload.role);
+  }
+
+  connectLoader(workload: IWorkload, source?: ISecurityGroup): void {
+    super.connectLoader(workload, source);
+    this._addLoader(workload.role);
+  }
+
+  /** Gives a role what a build of a generation needs of the domain's own access control; its policies are its owner's. @internal */
+  _addLoader(role: IRole): void {
+    this.loaders.push(role);
+  }
+
+  /** Gives a role what snapshots and restores into scratch indexes need of it. @internal */
+  _addKeeper(role: IRole): void {
+    this.keepers.push(role);
   }
 
   /** @internal */

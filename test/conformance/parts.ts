@@ -73,7 +73,7 @@ export const PARTS: { readonly [name: string]: Part } = {
   'vectors': {
     proves: 'k-NN scores, filters, generations behind an alias and faults of the network, on OpenSearch; what graphs of Lucene and of FAISS find (FAISS with a native library of our own)',
     needs: { tools: [NODE, NEWEST_JAVA, MAVEN, GXX], memoryGiB: 2, diskGiB: 1 },
-    tests: ['vectors/vector-search.test.ts', 'vectors/engines.test.ts', 'vectors/generations.test.ts'],
+    tests: ['vectors/vector-search.test.ts', 'vectors/engines.test.ts', 'vectors/provider.test.ts', 'vectors/generations.test.ts'],
   },
   'console': {
     proves: 'the web console of the embedded brain, in a real browser (Debian\'s Chromium, which it installs where it may)',

@@ -56,7 +56,8 @@ describe('DataPlane', () => {
     app.synth();
     Template.fromStack(data).resourceCountIs('AWS::OpenSearchService::Domain', 0);
     Template.fromStack(vectors).resourceCountIs('AWS::OpenSearchService::Domain', 1);
-    Template.fromStack(vectors).resourceCountIs('AWS::IAM::Policy', 1);
+    // of the searcher, of the function that makes the indexes, of the snapshots
+    Template.fromStack(vectors).resourceCountIs('AWS::IAM::Policy', 3);
     expect(vectors.dependencies).toEqual([before]);
     expect(data.dependencies).toEqual([before]);
     expect(before.dependencies).toEqual([]);

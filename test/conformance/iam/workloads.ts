@@ -10,7 +10,7 @@ import { type Call, CallReader } from './calls';
 import type { Deployed } from './deployed';
 import { digestOf } from '../../../runtime/core/digest';
 import { MOUNT_ROOT } from '../../../runtime/inference-service/mounted-files';
-import { AgentEnv, Binding, type ModelManifest, Namespace, type RolloutDocument } from '../../../src/contract';
+import { AgentEnv, Binding, type ModelManifest, Namespace, type RolloutDocument, VectorProviderProperty } from '../../../src/contract';
 import { AppConfigServer } from '../../handlers/app-config-server';
 import { IamServer } from '../../handlers/iam-server';
 import { Peer, type PeerAnswer, type PeerRequest } from '../../runtime/adapters-aws/peer.fixture';
@@ -248,6 +248,7 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
     recorder.take(request);
     const [, service] = /Credential=[^/]+\/\d{8}\/[^/]+\/([^/]+)\//.exec(request.headers.authorization ?? '') ?? [];
     if (service === 'appconfig') return forward(request, appConfig.url);
+    if (service === 'es') return emptyStore(request);
     return service === 'iam' ? forward(request, iam.url) : {};
   });
   try {
@@ -255,7 +256,10 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
       type.startsWith('Custom::') && deployed.text(properties.ServiceToken, stack) === deployed.arnOf(fn)
     ));
     const variables = deployed.resolve(fn.properties.Environment?.Variables ?? {}, fn.stack);
-    const event = resource ? created(deployed.resolve(resource.properties, resource.stack), `${aws.url}/outcome`) : { type: 'TOKEN', authorizationToken: 'Bearer none', methodArn: 'arn' };
+    const properties: Json = resource && deployed.resolve(resource.properties, resource.stack);
+    // a domain that listens on its own name would not be found here
+    if (properties?.[VectorProviderProperty.ENDPOINT]) properties[VectorProviderProperty.ENDPOINT] = aws.url;
+    const event = resource ? created(properties, `${aws.url}/outcome`) : { type: 'TOKEN', authorizationToken: 'Bearer none', methodArn: 'arn' };
     await invoke(join(assembly, `asset.${String(deployed.text(fn.properties.Code.S3Key, fn.stack)).replace(/\.zip$/, '')}`), event, {
       ...variables, AWS_REGION: deployed.region, AWS_ENDPOINT_URL: aws.url, ...CREDENTIALS,
     });
@@ -266,7 +270,21 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
   const encrypted = fn.properties.KmsKeyArn && deployed.text(fn.properties.KmsKeyArn, fn.stack);
   const variables: Call[] = encrypted
     ? [{ action: 'kms:Decrypt', resources: [encrypted], context: { 'kms:ViaService': `lambda.${deployed.region}.amazonaws.com` } }] : [];
-  return { name: fn.where, role: deployed.text(fn.properties.Role, fn.stack), calls: [...recorder.calls, ...variables] };
+  return { name: fn.where, role: deployed.text(fn.properties.Role, fn.stack), calls: [...recorder.calls, ...variables, ...recorder.calls.flatMap(passedRole)] };
+
+  /** Who registers a repository of snapshots gives the domain the role that it names. */
+  function passedRole({ action, resources: [path] }: Call): Call[] {
+    if (action !== 'es:ESHttpPut' || !path.includes('/_snapshot/')) return [];
+    const trusts = ({ properties }: Resource) => JSON.stringify(properties.AssumeRolePolicyDocument).includes('es.amazonaws.com');
+    const [role] = deployed.ofType('AWS::IAM::Role').filter(trusts);
+    return [{ action: 'iam:PassRole', resources: [deployed.arnOf(role)], context: {} }];
+  }
+}
+
+/** A vector store in which nothing is yet. */
+function emptyStore({ method, path }: PeerRequest): PeerAnswer {
+  if (path.startsWith('/_cluster/health/')) return { body: { status: 'green' } };
+  return method === 'GET' ? { status: 404, body: {} } : { body: {} };
 }
 
 async function forward({ method, path, headers, body }: PeerRequest, url: string): Promise<PeerAnswer> {

@@ -36,7 +36,7 @@ export class OpenSearchServer {
     const folder = mkdtempSync(join(tmpdir(), 'opensearch-'));
     const home = install(folder);
     const native = faiss ? { jvm: [`-Djava.library.path=${installFaiss(folder)}`, '--enable-native-access=ALL-UNNAMED'], settings: PLAIN_FAISS } : { jvm: [], settings: {} };
-    for (const name of ['conf', 'data', 'logs', 'tmp']) {
+    for (const name of ['conf', 'data', 'logs', 'repo', 'tmp']) {
       mkdirSync(join(folder, name));
       if (AS_ROOT) chownSync(join(folder, name), NOBODY, NOBODY);
     }
@@ -50,6 +50,8 @@ export class OpenSearchServer {
       'transport.port': 0,
       'path.data': join(folder, 'data'),
       'path.logs': join(folder, 'logs'),
+      // where snapshots of type `fs` may go
+      'path.repo': join(folder, 'repo'),
       ...native.settings,
       ...settings,
     };

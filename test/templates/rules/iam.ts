@@ -70,6 +70,12 @@ export const ANY_RESOURCE: readonly (Allowed & { readonly actions: RegExp })[] =
     pattern: /^\*$/, actions: /^ecr:GetAuthorizationToken$/, where: /./, reason: 'the call takes no resource (service authorization reference, Amazon ECR)',
   },
   {
+    pattern: /^\*$/,
+    actions: /^ec2:(Assign|Unassign)PrivateIpAddresses$|^ec2:(Create|Delete|Describe)NetworkInterfaces?$|^ec2:DescribeSubnets$/,
+    where: /Function/,
+    reason: 'a function in a VPC makes its network interfaces; Lambda refuses it without these (Lambda developer guide, "Required IAM permissions")',
+  },
+  {
     pattern: /^\*$/, actions: /^iam:CreateServiceLinkedRole$|^iam:GetRole$/, where: /ServiceLinkedRole/, reason: 'a role that may not exist yet; the statement names the services in a condition',
   },
 ];

@@ -1,0 +1,43 @@
+/** Brings a vector store to what is declared: access first, then snapshots, then indexes. Every step may be repeated, and repeated by two at a time. */
+import { storeRoles } from './access';
+import { snapshotPolicy } from './lifecycle';
+import { provideIndex, putVersioned, removeIndex, requireSafe } from './provide-index';
+import type { StoreApi } from './store-api';
+import { type VectorStoreDeclaration, VectorStoreName } from '../../../src/contract';
+
+const SNAPSHOT_POLICY = `/_plugins/_sm/policies/${VectorStoreName.SNAPSHOT_POLICY}`;
+const REPOSITORY = `/_snapshot/${VectorStoreName.REPOSITORY}`;
+
+/** @param before what was declared before; indexes that are no longer declared are removed */
+export async function provideStore(store: StoreApi, declared: VectorStoreDeclaration, before?: VectorStoreDeclaration): Promise<void> {
+  // what is refused is refused before anything has changed
+  for (const index of declared.indexes) await requireSafe(store, index);
+  for (const index of declared.indexes) await provideIndex(store, index, declared.retentionDays);
+  for (const { name, holders, ...permissions } of storeRoles(declared)) {
+    await store.call('PUT', `/_plugins/_security/api/roles/${name}`, { body: permissions });
+    await store.call('PUT', `/_plugins/_security/api/rolesmapping/${name}`, { body: { backend_roles: holders } });
+  }
+  if (declared.snapshots) {
+    await store.call('PUT', REPOSITORY, { body: declared.snapshots.repository });
+    await putVersioned(store, SNAPSHOT_POLICY, 'POST', snapshotPolicy(declared.indexes.map(({ schema }) => schema), declared.snapshots));
+  } else {
+    await removeSnapshots(store);
+  }
+  const names = new Set(declared.indexes.map(({ schema }) => schema.name));
+  for (const gone of before?.indexes.filter(({ schema }) => !names.has(schema.name)) ?? []) await removeIndex(store, gone, declared.keepData);
+}
+
+/** Removes what was provided; generations only where data is not kept, and snapshots never: the repository is only forgotten. */
+export async function removeStore(store: StoreApi, declared: VectorStoreDeclaration): Promise<void> {
+  await removeSnapshots(store);
+  for (const index of declared.indexes) await removeIndex(store, index, declared.keepData);
+  for (const { name } of storeRoles(declared)) {
+    await store.call('DELETE', `/_plugins/_security/api/rolesmapping/${name}`, { accept: [404] });
+    await store.call('DELETE', `/_plugins/_security/api/roles/${name}`, { accept: [404] });
+  }
+}
+
+async function removeSnapshots(store: StoreApi): Promise<void> {
+  await store.call('DELETE', SNAPSHOT_POLICY, { accept: [404] });
+  await store.call('DELETE', REPOSITORY, { accept: [404] });
+}
