@@ -6,6 +6,7 @@ import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { buildDefinition } from './build-definition';
+import { layoutOf } from './index-layout';
 import { VectorIndex } from './vector-index';
 import { VectorStore } from './vector-store';
 import {
@@ -121,7 +122,7 @@ export class VectorIndexBuild extends Construct {
         [Binding.VECTOR_ENDPOINT]: `https://${store.domain.domainEndpoint}`,
         [VectorBuildEnv.BRAIN]: name,
         [VectorBuildEnv.INDEX]: JSON.stringify(index._toSchema()),
-        [VectorBuildEnv.LAYOUT]: JSON.stringify(store._layoutOf(index)),
+        [VectorBuildEnv.LAYOUT]: JSON.stringify(layoutOf(this, index, environment.vectorCapacity)),
         [VectorBuildEnv.GATE]: JSON.stringify(gate),
         [VectorBuildEnv.SOURCE_BUCKET]: source.bucketName,
         [VectorBuildEnv.WORK_BUCKET]: source.bucketName,
