@@ -1,6 +1,6 @@
 /**
- * The protocol of backfills in small: two entities, three rows offline, of which one arrives late, a live write, and three executions, of which any may be
- * killed at any step, with a writer that goes on after its execution is dead. One move is what one call to AWS does atomically.
+ * The protocol of backfills in small: two entities, three rows offline, of which one arrives late, a live write, and three executions, of which the first
+ * may be killed at any step, with a writer that goes on after its execution is dead. One move is what one call to AWS does atomically.
  */
 
 /** How late a row may arrive, and how far before the watermark a run reads. */
@@ -117,10 +117,10 @@ function moves(state: Small, rules: Rules): [name: string, to: Small][] {
     const { at } = state.executions[name];
     if (at !== 'idle' && at !== 'ended' && at !== 'dead') {
       move(`${name}: ${at}`, (next) => step(next, name, next.executions[name], rules));
-      // the last one shows that what is left can be finished
-      if (name !== 'c') {
+      // the others show that what is left can be finished, by whoever comes
+      if (name === 'a') {
         move(`${name} is killed`, (next) => void (next.executions[name].at = 'dead'));
-        if (name === 'a' && (at === 'read' || at === 'written')) {
+        if (at === 'read' || at === 'written') {
           move(`${name} is killed, its writer goes on`, (next) => {
             next.zombies[name] = { ...state.executions[name] };
             next.executions[name].at = 'dead';
