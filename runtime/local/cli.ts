@@ -3,6 +3,7 @@ import { type Command, parse, usage } from './command';
 import { FEATURES_BACKFILL, FEATURES_CHECK } from './features-backfill';
 import { FEATURES_GET } from './features-get';
 import { FEATURES_IMPORT } from './features-import';
+import { FEATURES_LOCK } from './features-lock';
 import { FEATURES_PUT } from './features-put';
 import { MODELS_PUT } from './models-put';
 import { ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK, ROLLOUT_SET, ROLLOUT_SHOW } from './rollout-commands';
@@ -19,7 +20,7 @@ import { BrainError } from '../core/errors';
 
 const COMMANDS: readonly Command[] = [
   LOCAL, MODELS_PUT, ROLLOUT_SHOW, ROLLOUT_SET, ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK,
-  FEATURES_PUT, FEATURES_GET, FEATURES_IMPORT, FEATURES_BACKFILL, FEATURES_CHECK, VECTORS_IMPORT,
+  FEATURES_PUT, FEATURES_GET, FEATURES_IMPORT, FEATURES_BACKFILL, FEATURES_CHECK, FEATURES_LOCK, VECTORS_IMPORT,
   VECTORS_SEARCH, VECTORS_GENERATIONS, VECTORS_ROLLBACK,
   TRAINING_SET_CREATE, TRAINING_SET_VERIFY,
 ];

@@ -4,6 +4,7 @@ export * from './datatypes';
 export * from './expectations';
 export * from './feature-change';
 export * from './feature-evolution';
+export * from './feature-lock';
 export * from './feature-schema';
 export * from './json-schema';
 export * from './late-row';

@@ -1,3 +1,4 @@
+import { FeatureLock } from './feature-lock';
 import { FeatureReplica } from './feature-replica';
 import { OfflineStrategy } from './offline';
 import { WarmThroughput } from './warm-throughput';
@@ -6,6 +7,8 @@ import { WarmThroughput } from './warm-throughput';
 export interface FeatureStoreOptions {
   /** Whether, and how, everything is kept that was ever known. @default OfflineStrategy.iceberg() */
   readonly offline?: OfflineStrategy;
+  /** What the groups were like before: dropping or retyping a feature without a new version fails. @default - only the deployment finds it out */
+  readonly lock?: FeatureLock;
   /** What the online table takes at once. @default - what every table on demand does: 12,000 reads and 4,000 writes a second */
   readonly warmThroughput?: WarmThroughput;
   /** Copies of the online table in other Regions, for reading and failover. @default - none */

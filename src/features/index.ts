@@ -3,6 +3,7 @@ export * from './entity-key';
 export * from './expectation';
 export * from './feature';
 export * from './feature-group';
+export * from './feature-lock';
 export * from './feature-quality';
 export * from './feature-replica';
 export * from './feature-store';

@@ -75,7 +75,8 @@ export class DataPlane extends Construct {
   }
 
   private createFeatures({ environment, foundation: { keys }, featureStore = {} }: DataPlaneProps, groups: FeatureGroup[]): FeatureStore {
-    const { offline = OfflineStrategy.iceberg(), ...online } = featureStore;
+    const { offline = OfflineStrategy.iceberg(), lock, ...online } = featureStore;
+    lock?._check(this, groups);
     const store = offline._bind(this, 'Offline', { environment, encryptionKey: keys.offline, logsKey: keys.logs, artifacts: this.artifacts, groups });
     return new FeatureStore(this, 'Features', { environment, encryptionKey: keys.data, groups, offline: store, ...online });
   }
