@@ -86,8 +86,12 @@ export class VectorProvider extends Construct {
       new PolicyStatement({
         actions: ['es:ESHttpDelete', 'es:ESHttpGet', 'es:ESHttpPost', 'es:ESHttpPut'], resources: [...own, ...shared].map(path),
       }),
-      // to register the repository is to give the domain this role
-      ...snapshotRole ? [new PolicyStatement({ actions: ['iam:PassRole'], resources: [snapshotRole.roleArn] })] : [],
+      // to register the repository is to give the domain this role; whether the domain says which service it is, is not documented: hence `IfExists`
+      ...snapshotRole ? [new PolicyStatement({
+        actions: ['iam:PassRole'],
+        resources: [snapshotRole.roleArn],
+        conditions: { StringEqualsIfExists: { 'iam:PassedToService': ['es.amazonaws.com', 'opensearchservice.amazonaws.com'] } },
+      })] : [],
     ];
   }
 }

@@ -270,7 +270,8 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
   const encrypted = fn.properties.KmsKeyArn && deployed.text(fn.properties.KmsKeyArn, fn.stack);
   const variables: Call[] = encrypted
     ? [{ action: 'kms:Decrypt', resources: [encrypted], context: { 'kms:ViaService': `lambda.${deployed.region}.amazonaws.com` } }] : [];
-  return { name: fn.where, role: deployed.text(fn.properties.Role, fn.stack), calls: [...recorder.calls, ...variables, ...recorder.calls.flatMap(passedRole)] };
+  const calls = [...recorder.calls, ...variables, ...recorder.calls.flatMap(passedRole)];
+  return { name: fn.where, role: deployed.text(fn.properties.Role, fn.stack), calls };
 
   /** Who registers a repository of snapshots gives the domain the role that it names. */
   function passedRole({ action, resources: [path] }: Call): Call[] {
