@@ -62,7 +62,8 @@ export const PARTS: { readonly [name: string]: Part } = {
   'features': {
     proves: 'conditional writes, batch reads, races and faults of the online store, and backfills that are killed at each step, on DynamoDB Local',
     needs: { tools: [NODE, JAVA, MAVEN], memoryGiB: 1, diskGiB: 1 },
-    tests: ['features/online-store.test.ts', 'features/faults.test.ts', 'features/service-faults.test.ts', 'features/backfill.test.ts'],
+    tests: ['features/online-store.test.ts', 'features/faults.test.ts', 'features/service-faults.test.ts', 'features/backfill.test.ts',
+      'features/ingest.test.ts'],
   },
   'trino': {
     proves: 'the SQL of training sets, backfills and consistency checks on Iceberg tables of the real Trino, the engine behind Athena: DuckDB and an oracle say the same',

@@ -82,8 +82,9 @@ export class CliProcess {
   readonly ended: Promise<Ended>;
   private readonly child: ChildProcess;
 
-  constructor(cli: string, args: readonly string[], cwd = ROOT) {
-    this.child = spawn(process.execPath, [cli, ...args], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  /** @param env beside the test's own environment */
+  constructor(cli: string, args: readonly string[], cwd = ROOT, env: Readonly<Record<string, string>> = {}) {
+    this.child = spawn(process.execPath, [cli, ...args], { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.out += text;
     });
