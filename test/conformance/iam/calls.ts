@@ -86,6 +86,10 @@ const SERVICES: { readonly [signingName: string]: (signed: Signed) => Call } = {
       context: form.has('AWSServiceName') ? { 'iam:AWSServiceName': service } : {},
     };
   },
+  athena: ({ request, body, arn }) => {
+    const { WorkGroup: workGroup, CatalogName: catalog } = body();
+    return { action: `athena:${target(request)}`, resources: [arn('athena', catalog ? `datacatalog/${catalog}` : `workgroup/${workGroup}`)], context: {} };
+  },
   appconfig: ({ request, url, body, arn }) => {
     for (const [method, path, action, resources] of APPCONFIG) {
       const [, ...ids] = path.exec(url.pathname) ?? [];
@@ -101,6 +105,8 @@ const SERVICES: { readonly [signingName: string]: (signed: Signed) => Call } = {
 export class CallReader {
   /** What the tokens of AppConfig's data API stand for. */
   private session: readonly string[] = [];
+  /** Where the last query was started: who looks at it names the query alone. */
+  private workGroup: readonly string[] = [];
 
   constructor(private readonly place: Place) {}
 
@@ -110,6 +116,7 @@ export class CallReader {
     if (!service) return undefined;
     const url = new URL(request.path, 'http://aws');
     if (service === 'appconfig' && url.pathname === '/configuration') return { action: 'appconfig:GetLatestConfiguration', resources: this.session, context: {} };
+    if (service === 'athena' && target(request) === 'GetQueryExecution') return { action: 'athena:GetQueryExecution', resources: this.workGroup, context: {} };
     if (!SERVICES[service]) throw unknown(service, request);
     const { region, account } = this.place;
     const call = SERVICES[service]({
@@ -120,6 +127,7 @@ export class CallReader {
       arn: (of, resource, global) => `arn:aws:${of}:${global ? '' : region}:${account}:${resource}`,
     });
     if (call.action === 'appconfig:StartConfigurationSession') this.session = call.resources;
+    if (call.action === 'athena:StartQueryExecution') this.workGroup = call.resources;
     return call;
   }
 }

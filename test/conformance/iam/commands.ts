@@ -6,9 +6,14 @@ import { filesBelow } from '../../support/templates';
 
 /** Operations that no deployed workload asks for, with the reason. */
 export const UNSENT: { readonly [operation: string]: string } = {
+  DeleteObject: 'of training sets, which whoever makes them computes with the permission of FeatureStore.connectOfflineReader',
+  GetItem: 'of the checkpoints of backfills, which the profiles do not bind',
+  GetQueryResults: 'of training sets, as above',
   InvokeEndpoint: 'of the SageMaker runtime, which the profiles do not bind',
+  ListObjectsV2: 'of training sets and backfills, as above',
   PutItem: 'features are written by pipelines of the user, with the permission that FeatureStore.connectWriter gives',
   PutRecords: 'of the same writers, for rows that lose online',
+  StopQueryExecution: 'of training sets, as above',
 };
 
 /** Operations of the SDK clients that the source of the runtime names. */

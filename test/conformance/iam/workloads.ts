@@ -9,8 +9,9 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Call, CallReader } from './calls';
 import type { Deployed } from './deployed';
 import { digestOf } from '../../../runtime/core/digest';
+import { offlineTable, sqlType } from '../../../runtime/core/offline/ddl';
 import { MOUNT_ROOT } from '../../../runtime/inference-service/mounted-files';
-import { AgentEnv, Binding, type ModelManifest, Namespace, type RolloutDocument, VectorProviderProperty } from '../../../src/contract';
+import { AgentEnv, Binding, type ModelManifest, Namespace, OfflineTableResource, type RolloutDocument, VectorProviderProperty } from '../../../src/contract';
 import { AppConfigServer } from '../../handlers/app-config-server';
 import { IamServer } from '../../handlers/iam-server';
 import { Peer, type PeerAnswer, type PeerRequest } from '../../runtime/adapters-aws/peer.fixture';
@@ -243,12 +244,14 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
   const recorder = new Recorder(deployed);
   const [appConfig, iam] = [await AppConfigServer.start(), await IamServer.start()];
   let outcome: Json;
+  let declared: Json;
   const aws = await Peer.start(async (request) => {
     if (request.path === '/outcome') outcome = JSON.parse(request.body.toString());
     recorder.take(request);
     const [, service] = /Credential=[^/]+\/\d{8}\/[^/]+\/([^/]+)\//.exec(request.headers.authorization ?? '') ?? [];
     if (service === 'appconfig') return forward(request, appConfig.url);
     if (service === 'es') return emptyStore(request);
+    if (service === 'athena') return madeTable(request, declared);
     return service === 'iam' ? forward(request, iam.url) : {};
   });
   try {
@@ -256,11 +259,15 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
       type.startsWith('Custom::') && deployed.text(properties.ServiceToken, stack) === deployed.arnOf(fn)
     ));
     const variables = deployed.resolve(fn.properties.Environment?.Variables ?? {}, fn.stack);
-    const properties: Json = resource && deployed.resolve(resource.properties, resource.stack);
+    declared = resource && deployed.resolve(resource.properties, resource.stack);
     // a domain that listens on its own name would not be found here
-    if (properties?.[VectorProviderProperty.ENDPOINT]) properties[VectorProviderProperty.ENDPOINT] = aws.url;
-    const event = resource ? created(properties, `${aws.url}/outcome`) : { type: 'TOKEN', authorizationToken: 'Bearer none', methodArn: 'arn' };
-    await invoke(join(assembly, `asset.${String(deployed.text(fn.properties.Code.S3Key, fn.stack)).replace(/\.zip$/, '')}`), event, {
+    if (declared?.[VectorProviderProperty.ENDPOINT]) declared[VectorProviderProperty.ENDPOINT] = aws.url;
+    // Firehose calls through an alias
+    const [alias] = deployed.ofType('AWS::Lambda::Alias').filter((each) => deployed.text(each.properties.FunctionName, each.stack) === deployed.nameOf(fn));
+    const arn = [deployed.arnOf(fn), ...alias ? [deployed.text(alias.properties.Name, alias.stack)] : []].join(':');
+    const asked = alias ? { records: [] } : { type: 'TOKEN', authorizationToken: 'Bearer none', methodArn: 'arn' };
+    const event = resource ? created(declared, `${aws.url}/outcome`) : asked;
+    await invoke(join(assembly, `asset.${String(deployed.text(fn.properties.Code.S3Key, fn.stack)).replace(/\.zip$/, '')}`), event, arn, {
       ...variables, AWS_REGION: deployed.region, AWS_ENDPOINT_URL: aws.url, ...CREDENTIALS,
     });
     if (resource && outcome?.Status !== 'SUCCESS') throw new Error(`${fn.where} answered ${JSON.stringify(outcome)}`);
@@ -282,6 +289,18 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
   }
 }
 
+/** Athena after a statement that made the table of a custom resource. */
+function madeTable({ headers }: PeerRequest, properties: Json): PeerAnswer {
+  switch (String(headers['x-amz-target']).split('.').at(-1)) {
+    case 'StartQueryExecution': return { body: { QueryExecutionId: 'query' } };
+    case 'GetQueryExecution': return { body: { QueryExecution: { Status: { State: 'SUCCEEDED' } } } };
+    default: {
+      const { columns } = offlineTable(JSON.parse(properties[OfflineTableResource.GROUP]), { database: 'features', location: 's3://bucket' });
+      return { body: { TableMetadata: { Name: 'table', Parameters: { table_type: 'ICEBERG' }, Columns: columns.map(({ name, type }) => ({ Name: name, Type: sqlType(type, 'athena') })) } } };
+    }
+  }
+}
+
 /** A vector store in which nothing is yet. */
 function emptyStore({ method, path }: PeerRequest): PeerAnswer {
   if (path.startsWith('/_cluster/health/')) return { body: { status: 'green' } };
@@ -300,11 +319,15 @@ const created = (properties: Json, answerTo: string) => ({
 });
 
 /** In a process of its own, as Lambda would: a refusal is an answer too. */
-function invoke(folder: string, event: object, env: Record<string, string>): Promise<void> {
-  const script = `require(process.argv[1]).handler(JSON.parse(process.argv[2]), { getRemainingTimeInMillis: () => 300000, logStreamName: 'log' })
-    .then(() => process.exit(0), (error) => process.exit(error.message === 'Unauthorized' ? 0 : 1))`;
+function invoke(folder: string, event: object, arn: string, env: Record<string, string>): Promise<void> {
+  const script = `require(process.argv[1]).handler(JSON.parse(process.argv[2]), { getRemainingTimeInMillis: () => 300000, logStreamName: 'log', invokedFunctionArn: process.argv[3] })
+    .then(() => process.exit(0), (error) => {
+      if (error.message === 'Unauthorized') process.exit(0);
+      console.error(error);
+      process.exit(1);
+    })`;
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, ['-e', script, join(folder, 'index.js'), JSON.stringify(event)], { env: { PATH: process.env.PATH, ...env } }, (error, stdout, stderr) => (
+    execFile(process.execPath, ['-e', script, join(folder, 'index.js'), JSON.stringify(event), arn], { env: { PATH: process.env.PATH, ...env } }, (error, stdout, stderr) => (
       error ? reject(new Error(`${folder}: ${stdout}${stderr}`)) : resolve()
     ));
   });

@@ -59,8 +59,8 @@ function asDeployed(value: Json): Json {
   return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, asDeployed(child)]));
 }
 
-/** Log buckets: of the artifacts, of the load balancer. */
-const LOG_BUCKETS = /(Artifacts|EdgeBackend)AccessLogs[0-9A-F]{8}$/;
+/** Log buckets: of the artifacts, of the load balancer, of the snapshots. */
+const LOG_BUCKETS = /(Artifacts|EdgeBackend|VectorsSnapshots)AccessLogs[0-9A-F]{8}$/;
 
 /** One entry per control and reason; one that accepts nothing any more fails its test. */
 export const ACCEPTED: readonly Acceptance[] = [
@@ -68,6 +68,11 @@ export const ACCEPTED: readonly Acceptance[] = [
     control: 'APIGATEWAY.PR.1',
     where: /EdgeStage/,
     reason: 'execution logs need a role that an account has once for all its APIs, and write headers and bodies; the stage has access logs',
+  },
+  {
+    control: 'CLOUDWATCH.PR.1',
+    where: /Vectors\w+Alarm/,
+    reason: 'who is told is decided by the team: the alarms are properties of the store, and take its actions',
   },
   {
     control: 'CLOUDWATCH.PR.2',
@@ -108,6 +113,11 @@ export const ACCEPTED: readonly Acceptance[] = [
     reason: 'call public APIs of IAM and AppConfig once at deploy, before and without the VPC',
   },
   {
+    control: 'LAMBDA.PR.3',
+    where: /OfflineTablesHandler|OfflineDeliveryTransform/,
+    reason: 'the one calls Athena at deploy; the other calls nobody: it turns the records that Firehose hands it into rows',
+  },
+  {
     control: 'OPENSEARCH.PR.16',
     where: /Vectors/,
     reason: 'the rule knows only the older of the two policies with TLS 1.2; ours has it with forward secrecy, and TLS 1.3',
@@ -115,13 +125,14 @@ export const ACCEPTED: readonly Acceptance[] = [
   { control: 'S3.PR.2', where: LOG_BUCKETS, reason: 'a bucket of access logs would log its own log' },
   {
     control: 'S3.PR.4',
-    where: /AccessLogs|Artifacts|CaptureBucket/,
-    reason: 'nobody listens: models are released by documents, not by the arrival of objects',
+    where: /AccessLogs|Artifacts|CaptureBucket|OfflineBucket|TrainingSets|VectorsSnapshots/,
+    reason: 'nobody listens: models are released by documents, tables and snapshots have catalogs of their own, not the arrival of objects',
   },
   {
     control: 'S3.PR.9',
-    where: /AccessLogs|Artifacts|CaptureBucket/,
-    reason: 'captured payloads must be erasable when a person asks, and logs and artifacts expire by life cycle; versions are kept, and deletion is retained',
+    where: /AccessLogs|Artifacts|CaptureBucket|OfflineBucket|TrainingSets|VectorsSnapshots/,
+    reason: 'captured payloads and features must be erasable when a person asks; logs, artifacts and snapshots expire; compaction removes files of tables; '
+      + 'training sets are written once by the policy of their bucket',
   },
   { control: 'S3.PR.10', where: /EdgeBackendAccessLogs/, reason: 'load balancers deliver to buckets that S3 encrypts with its own key, and to no other' },
 ];
