@@ -34,13 +34,9 @@ export class BrainStage extends Stage {
 
     this.foundation = new FoundationPlane(stack('Foundation'), 'Plane', { environment, network: props.network });
     this.data = new DataPlane(stack('Data'), 'Plane', {
-      environment,
+      ...props,
       foundation: this.foundation,
       name,
-      featureGroups,
-      featureStore: props.featureStore,
-      storage: props.storage,
-      vectorIndexes,
       capture: (props.inference?.telemetry?.capture ?? 0) > 0,
       vectorScope: vectorIndexes.length > 0 ? stack('Vectors') : undefined,
     });

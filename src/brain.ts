@@ -76,13 +76,9 @@ export class Brain extends Construct {
 
     this.foundation = new FoundationPlane(this, 'Foundation', { environment, network: props.network });
     this.data = new DataPlane(this, 'Data', {
-      environment,
+      ...props,
       foundation: this.foundation,
       name,
-      featureGroups,
-      featureStore: props.featureStore,
-      storage: props.storage,
-      vectorIndexes,
       capture: (props.inference?.telemetry?.capture ?? 0) > 0,
     });
     this.serving = new ServingPlane(this, 'Serving', { ...props, foundation: this.foundation, data: this.data, name, models, featureGroups, vectorIndexes });

@@ -43,3 +43,8 @@ export const FUTURE_TOLERANCE_MS = 5 * 60_000;
 export function quarantinePath({ name: group, version }: Pick<FeatureGroupSchema, 'name' | 'version'>, name: string): string {
   return `${Paths.QUARANTINE}/${group}/v${version}/${name}.jsonl`;
 }
+
+/** The lines of a quarantine file. */
+export function quarantineLines(rows: readonly QuarantinedRow[]): string {
+  return rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+}

@@ -1,4 +1,5 @@
 import { Duration, Names, Stack } from 'aws-cdk-lib';
+import { Metric } from 'aws-cdk-lib/aws-cloudwatch';
 import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
@@ -86,6 +87,13 @@ export class BrainStateMachine extends Construct {
         ],
       });
     }
+  }
+
+  /** Executions of which `AWS/States` says so, e.g. `ExecutionsFailed`: how many in five minutes. */
+  metric(metricName: string): Metric {
+    return new Metric({
+      namespace: 'AWS/States', metricName, dimensionsMap: { StateMachineArn: this.stateMachineArn }, statistic: 'Sum', period: Duration.minutes(5),
+    });
   }
 
   /** ARN of an execution without its name. */

@@ -1,9 +1,9 @@
-import { Duration, Resource, Stack } from 'aws-cdk-lib';
-import { Policy, PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Duration, Resource } from 'aws-cdk-lib';
+import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { Bucket, CfnBucket, IBucket } from 'aws-cdk-lib/aws-s3';
+import { Bucket, IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct, IConstruct } from 'constructs';
-import { privateBucket, UNFINISHED_UPLOADS } from './private-bucket';
+import { accessLogBucket, keepAccessLog, privateBucket, UNFINISHED_UPLOADS } from './private-bucket';
 import { Binding, Paths } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { keyThrough } from '../private/key-through';
@@ -40,7 +40,6 @@ const LISTED = KEYS.map((key) => `${key.split('/')[0]}/*`);
 /** A version that was overwritten stays as long as a rollback may want it. */
 const NONCURRENT = Duration.days(90);
 const LOG_PREFIX = 'artifacts/';
-const ACCESS_LOGS = Duration.days(365);
 
 abstract class ArtifactStoreBase extends Resource implements IArtifactStore {
   abstract readonly bucket: IBucket;
@@ -104,15 +103,8 @@ export class ArtifactStore extends ArtifactStoreBase {
 
   constructor(scope: Construct, id: string, props: ArtifactStoreProps) {
     super(scope, id);
-    const { environment } = props;
-    const { encryptionKey } = props;
-    this.accessLogs = privateBucket(this, 'AccessLogs', {
-      environment,
-      encryptionKey,
-      lifecycleRules: [{
-        expiration: ACCESS_LOGS, noncurrentVersionExpiration: UNFINISHED_UPLOADS, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS,
-      }],
-    });
+    const { environment, encryptionKey } = props;
+    this.accessLogs = accessLogBucket(this, 'AccessLogs', { environment, encryptionKey });
     this.bucket = privateBucket(this, 'Resource', {
       environment,
       encryptionKey,
@@ -121,20 +113,8 @@ export class ArtifactStore extends ArtifactStoreBase {
     this._keepAccessLogOf(this.bucket, LOG_PREFIX);
   }
 
-  /**
-   * By hand, because how CDK admits S3's log delivery hangs on a feature flag of the app; by policy, because the bucket has no ACLs.
-   *
-   * @internal
-   */
+  /** @internal */
   _keepAccessLogOf(bucket: IBucket, prefix: string): void {
-    this.accessLogs.addToResourcePolicy(new PolicyStatement({
-      sid: bucket === this.bucket ? 'AccessLogs' : `AccessLogs${prefix.replace(/\W/g, '')}`,
-      principals: [new ServicePrincipal('logging.s3.amazonaws.com')],
-      actions: ['s3:PutObject'],
-      resources: [this.accessLogs.arnForObjects(`${prefix}*`)],
-      conditions: { ArnLike: { 'aws:SourceArn': bucket.bucketArn }, StringEquals: { 'aws:SourceAccount': Stack.of(this).account } },
-    }));
-    const resource = bucket.node.defaultChild as CfnBucket;
-    resource.loggingConfiguration = { destinationBucketName: this.accessLogs.bucketName, logFilePrefix: prefix };
+    keepAccessLog(bucket, this.accessLogs, bucket === this.bucket ? 'AccessLogs' : `AccessLogs${prefix.replace(/\W/g, '')}`, prefix);
   }
 }

@@ -158,7 +158,7 @@ export class VectorIndexBuild extends Construct {
       ],
     });
     this.stateMachineArn = machine.stateMachineArn;
-    this.failedAlarm = this.alarm(index);
+    this.failedAlarm = this.alarm(index, machine);
   }
 
   /** How far the load of a build is, percent of its parts: the sum since the build began. */
@@ -208,15 +208,12 @@ export class VectorIndexBuild extends Construct {
     ];
   }
 
-  private alarm(index: VectorIndex): Alarm {
-    const ended = (metricName: string) => new Metric({
-      namespace: 'AWS/States', metricName, statistic: 'Sum', period: Duration.minutes(5), dimensionsMap: { StateMachineArn: this.stateMachineArn },
-    });
+  private alarm(index: VectorIndex, machine: BrainStateMachine): Alarm {
     return new Alarm(this, 'Failed', {
       alarmDescription: `A build of vector index ${index.name} failed: the generation before answers on. See the execution; redrive it, or start another.`,
       metric: new MathExpression({
         expression: 'failed + aborted + late',
-        usingMetrics: { failed: ended('ExecutionsFailed'), aborted: ended('ExecutionsAborted'), late: ended('ExecutionsTimedOut') },
+        usingMetrics: { failed: machine.metric('ExecutionsFailed'), aborted: machine.metric('ExecutionsAborted'), late: machine.metric('ExecutionsTimedOut') },
         label: 'Builds that failed',
         period: Duration.minutes(5),
       }),

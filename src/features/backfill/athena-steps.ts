@@ -44,6 +44,20 @@ export function groupTables(groups: readonly FeatureGroupSchema[]): Record<strin
   return Object.fromEntries(groups.map((schema) => [schema.name, { schema, table: offlineTableName(schema) }]));
 }
 
+/** States `Start`, `UnknownGroup`, `Groups`: the input names one of the groups, which are `$groups` from `next` on. */
+export function groupSteps(groups: Record<string, object>, next: string): Record<string, AslState> {
+  const names = Object.keys(groups);
+  return {
+    Start: {
+      Type: 'Choice',
+      Choices: [{ Condition: `{% $states.input.group in ${JSON.stringify(names)} %}`, Next: 'Groups' }],
+      Default: 'UnknownGroup',
+    },
+    UnknownGroup: { Type: 'Fail', Error: 'UnknownGroup', Cause: `{% "the input must name one of these groups as 'group': ${names.join(', ')}" %}` },
+    Groups: { Type: 'Pass', Assign: { groups }, Next: next },
+  };
+}
+
 /**
  * States `Pin`, `ReadPin`, `HasSnapshot`, `Plan`, `Compute`. They read `$group` (of {@link groupTables}) and `$run`, and assign `$snapshot` and `$location`.
  *

@@ -1,5 +1,5 @@
 /** The state machine of a backfill (docs/adr/0058). */
-import { AslState, athenaSteps, groupTables, integration, otherwise, RETRIES } from './athena-steps';
+import { AslState, athenaSteps, groupSteps, groupTables, integration, otherwise, RETRIES } from './athena-steps';
 import { BackfillPath, checkpointKey, ControlItem, controlKey, DimensionName, FeatureGroupSchema, MetricName, MetricsNamespace } from '../../contract';
 
 export interface BackfillDefinitionProps {
@@ -53,13 +53,7 @@ export function backfillDefinition(props: BackfillDefinitionProps): { StartAt: s
   const groups = Object.fromEntries(tables.map(([name, group]) => [name, { ...group, key: controlKey(group.schema) }]));
 
   const states: Record<string, AslState> = {
-    Start: {
-      Type: 'Choice',
-      Choices: [{ Condition: `{% $states.input.group in ${JSON.stringify(Object.keys(groups))} %}`, Next: 'Groups' }],
-      Default: 'UnknownGroup',
-    },
-    UnknownGroup: { Type: 'Fail', Error: 'UnknownGroup', Cause: `{% "the input must name one of these groups as 'group': ${Object.keys(groups).join(', ')}" %}` },
-    Groups: { Type: 'Pass', Assign: { groups }, Next: 'Request' },
+    ...groupSteps(groups, 'Request'),
     Request: {
       Type: 'Pass',
       Assign: {

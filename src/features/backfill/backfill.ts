@@ -3,7 +3,7 @@ import { Alarm, ComparisonOperator, MathExpression, Metric, TreatMissingData } f
 import { AttributeType, BillingMode, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
 import { IRole, Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
+import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { CfnSchedule } from 'aws-cdk-lib/aws-scheduler';
 import { Construct } from 'constructs';
 import { backfillDefinition } from './backfill-definition';
@@ -19,6 +19,7 @@ import { fail } from '../../private/fail';
 import { keyThrough } from '../../private/key-through';
 import { IWorkload } from '../../security/workload';
 import { ArtifactStore } from '../../storage';
+import { privateBucket } from '../../storage/private-bucket';
 import { FeatureGroup } from '../feature-group';
 import { IFeatureStore } from '../feature-store';
 
@@ -106,16 +107,9 @@ export class Backfill extends Construct {
     const schemas = groups.map((group) => group._toSchema());
     const writers = Math.ceil(writesPerSecond / WRITES_PER_WRITER);
 
-    this.bucket = new Bucket(this, 'Bucket', {
-      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
-      enforceSSL: true,
-      minimumTLSVersion: 1.2,
-      objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
-      versioned: true,
-      encryption: BucketEncryption.KMS,
+    this.bucket = privateBucket(this, 'Bucket', {
+      environment,
       encryptionKey,
-      bucketKeyEnabled: true,
-      removalPolicy: environment.removalPolicy,
       lifecycleRules: [
         { prefix: `${BackfillPath.RUNS}/`, expiration: RUNS_KEPT, noncurrentVersionExpiration: UNFINISHED_UPLOADS },
         { prefix: `${Paths.QUARANTINE}/`, expiration: QUARANTINE_KEPT, noncurrentVersionExpiration: RUNS_KEPT },
@@ -196,7 +190,7 @@ export class Backfill extends Construct {
 
     const hours = (props.schedule ?? BackfillSchedule.every(Duration.days(1)))._hours();
     if (hours !== undefined) this.schedule(groups, hours, encryptionKey);
-    this.alarm(props.name, groups, hours, maxSkew);
+    this.alarm(machine, props.name, groups, hours, maxSkew);
   }
 
   private tuned(tuning: BackfillTuning = {}): Required<BackfillTuning> {
@@ -302,15 +296,12 @@ export class Backfill extends Construct {
     }
   }
 
-  private alarm(brain: string, groups: readonly FeatureGroup[], hours: number | undefined, maxSkew: number): void {
-    const executions = (metricName: string) => new Metric({
-      namespace: 'AWS/States', metricName, dimensionsMap: { StateMachineArn: this.stateMachineArn }, statistic: 'Sum', period: Duration.minutes(5),
-    });
+  private alarm(machine: BrainStateMachine, brain: string, groups: readonly FeatureGroup[], hours: number | undefined, maxSkew: number): void {
     this.alarms.push(new Alarm(this, 'Failed', {
       alarmDescription: 'A backfill failed, took too long, or could not be started. Its execution says why; the next one goes on with what it had computed.',
       metric: new MathExpression({
         expression: 'FILL(failed, 0) + FILL(late, 0) + FILL(refused, 0)',
-        usingMetrics: { failed: executions('ExecutionsFailed'), late: executions('ExecutionsTimedOut'), refused: executions('ExecutionThrottled') },
+        usingMetrics: { failed: machine.metric('ExecutionsFailed'), late: machine.metric('ExecutionsTimedOut'), refused: machine.metric('ExecutionThrottled') },
         period: Duration.minutes(5),
       }),
       threshold: 0,

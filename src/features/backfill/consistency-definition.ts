@@ -1,5 +1,5 @@
 /** The state machine of the consistency check: a sample of entities, as offline says and as online does. */
-import { AslState, athenaSteps, groupTables, integration, otherwise, RETRIES } from './athena-steps';
+import { AslState, athenaSteps, groupSteps, groupTables, integration, otherwise, RETRIES } from './athena-steps';
 import { BackfillPath, FeatureGroupSchema } from '../../contract';
 
 export interface ConsistencyDefinitionProps {
@@ -20,13 +20,7 @@ export interface ConsistencyDefinitionProps {
 export function consistencyDefinition(props: ConsistencyDefinitionProps): { StartAt: string; States: Record<string, AslState> } {
   const groups = groupTables(props.groups);
   const states: Record<string, AslState> = {
-    Start: {
-      Type: 'Choice',
-      Choices: [{ Condition: `{% $states.input.group in ${JSON.stringify(Object.keys(groups))} %}`, Next: 'Groups' }],
-      Default: 'UnknownGroup',
-    },
-    UnknownGroup: { Type: 'Fail', Error: 'UnknownGroup', Cause: `{% "the input must name one of these groups as 'group': ${Object.keys(groups).join(', ')}" %}` },
-    Groups: { Type: 'Pass', Assign: { groups }, Next: 'Request' },
+    ...groupSteps(groups, 'Request'),
     Request: {
       Type: 'Pass',
       Assign: {

@@ -1,4 +1,4 @@
-import { ArnFormat, Duration, Fn, RemovalPolicy, Resource, Size, Stack } from 'aws-cdk-lib';
+import { Duration, Fn, RemovalPolicy, Resource, Size, Stack } from 'aws-cdk-lib';
 import { CfnWorkGroup } from 'aws-cdk-lib/aws-athena';
 import { CfnDatabase } from 'aws-cdk-lib/aws-glue';
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
@@ -8,6 +8,7 @@ import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { LakePermissions } from './lake-permissions';
 import { OfflineDelivery } from './offline-delivery';
+import { catalogStatement } from './offline-place';
 import { OfflineOptions } from './offline-strategy';
 import { OfflineTables } from './offline-tables';
 import { TableOptimizers } from './table-optimizers';
@@ -158,15 +159,11 @@ export class OfflineStore extends Resource {
     const { bucket } = this;
     const stack = Stack.of(this);
     const workGroup = stack.formatArn({ service: 'athena', resource: 'workgroup', resourceName: this.workGroupName });
-    const glue = (resource: string) => stack.formatArn({ service: 'glue', resource, arnFormat: ArnFormat.SLASH_RESOURCE_NAME });
     return [
       new PolicyStatement({
         actions: ['athena:GetQueryExecution', 'athena:GetQueryResults', 'athena:StartQueryExecution', 'athena:StopQueryExecution'], resources: [workGroup],
       }),
-      new PolicyStatement({
-        actions: ['glue:GetDatabase', 'glue:GetTable'],
-        resources: [glue('catalog'), glue(`database/${this.databaseName}`), glue(`table/${this.databaseName}/*`)],
-      }),
+      catalogStatement(this, this.databaseName, ['glue:GetDatabase', 'glue:GetTable']),
       new PolicyStatement({
         actions: ['s3:GetObject'], resources: [OfflinePrefix.TABLES, OfflinePrefix.RESULTS].map((prefix) => bucket.arnForObjects(`${prefix}/*`)),
       }),
