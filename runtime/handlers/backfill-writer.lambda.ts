@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { S3Client } from '@aws-sdk/client-s3';
 import type { Context } from 'aws-lambda';
+import { variable } from './environment';
 import { embeddedMetrics, FUNCTION_LOG } from './function-log';
 import { BackfillEnv, type BackfillPart, type BackfillProgress, Binding, DimensionName, MetricName } from '../../src/contract';
 import { BackfillBucket } from '../adapters/aws/backfill-bucket';
@@ -65,17 +66,12 @@ export function createWriter(configuration: WriterConfiguration, ports: WriterPo
 }
 
 export function configurationFrom(env: Readonly<Record<string, string | undefined>>): WriterConfiguration {
-  const required = (name: string) => {
-    const value = env[name];
-    if (!value) throw new Error(`the environment variable ${name} is missing`);
-    return value;
-  };
   return {
-    brain: required(BackfillEnv.BRAIN),
-    table: required(Binding.FEATURE_TABLE),
-    controlTable: required(BackfillEnv.CONTROL_TABLE),
-    bucket: required(BackfillEnv.BUCKET),
-    writesPerSecond: Number(required(BackfillEnv.WRITES_PER_SECOND)),
+    brain: variable(BackfillEnv.BRAIN, env),
+    table: variable(Binding.FEATURE_TABLE, env),
+    controlTable: variable(BackfillEnv.CONTROL_TABLE, env),
+    bucket: variable(BackfillEnv.BUCKET, env),
+    writesPerSecond: Number(variable(BackfillEnv.WRITES_PER_SECOND, env)),
   };
 }
 

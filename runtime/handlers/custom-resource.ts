@@ -86,3 +86,10 @@ async function putOnce(url: string, body: string): Promise<void> {
   }
   if (!response.ok) throw new Error(`CloudFormation's bucket answered ${response.status}`);
 }
+
+/** A property of the custom resource that is text. Fails where it is absent, empty, or anything else. */
+export function textProperty(properties: { readonly [name: string]: unknown }, name: string): string {
+  const value = properties[name];
+  if (typeof value !== 'string' || value === '') throw new Error(`the custom resource lacks the property ${name}`);
+  return value;
+}

@@ -1,6 +1,7 @@
 /** Compares a sample of entities online with what was computed for them offline, and publishes the skew. */
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { S3Client } from '@aws-sdk/client-s3';
+import { variable } from './environment';
 import { embeddedMetrics, FUNCTION_LOG } from './function-log';
 import { BackfillEnv, Binding, type ConsistencyQuestion, type ConsistencyReport, DimensionName, MetricName } from '../../src/contract';
 import { BackfillBucket } from '../adapters/aws/backfill-bucket';
@@ -53,9 +54,6 @@ export function createCheck(configuration: CheckConfiguration, ports: CheckPorts
 let check: ConsistencyCheck | undefined;
 
 export const handler = async (question: ConsistencyQuestion): Promise<ConsistencyReport> => {
-  const env = (name: string) => process.env[name] ?? (() => {
-    throw new Error(`the environment variable ${name} is missing`);
-  })();
-  check ??= createCheck({ brain: env(BackfillEnv.BRAIN), table: env(Binding.FEATURE_TABLE), bucket: env(BackfillEnv.BUCKET) });
+  check ??= createCheck({ brain: variable(BackfillEnv.BRAIN), table: variable(Binding.FEATURE_TABLE), bucket: variable(BackfillEnv.BUCKET) });
   return check(question);
 };

@@ -11,7 +11,7 @@ import {
   AthenaClient, type AthenaError, GetQueryExecutionCommand, GetTableMetadataCommand, StartQueryExecutionCommand, type TableMetadata,
 } from '@aws-sdk/client-athena';
 import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
-import { customResource } from './custom-resource';
+import { customResource, textProperty } from './custom-resource';
 import { breakage, columnChanges, LEAST_SNAPSHOTS, type OfflineGroup, OfflineTableResource } from '../../src/contract';
 import { addColumns, createTable, type OfflineTable, offlineTable, setRetention, type SnapshotRetention, sqlType } from '../core/offline/ddl';
 
@@ -128,11 +128,7 @@ export async function onEvent(event: CloudFormationCustomResourceEvent, client: 
 }
 
 function targetOf(properties: { readonly [name: string]: unknown }, requestId: string): TableTarget {
-  const text = (name: string) => {
-    const value = properties[name];
-    if (typeof value !== 'string' || value === '') throw new Error(`the custom resource lacks the property ${name}`);
-    return value;
-  };
+  const text = (name: string) => textProperty(properties, name);
   const group = JSON.parse(text(OfflineTableResource.GROUP)) as OfflineGroup;
   return {
     group,

@@ -10,7 +10,7 @@ import {
   paginateListHostedConfigurationVersions, StartDeploymentCommand,
 } from '@aws-sdk/client-appconfig';
 import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
-import { customResource } from './custom-resource';
+import { customResource, textProperty } from './custom-resource';
 import { EMPTY_ROLLOUT_DOCUMENT, RolloutSeed } from '../../src/contract';
 
 /** Where the document belongs. */
@@ -139,11 +139,7 @@ export async function onEvent(
 }
 
 function targetOf(properties: { readonly [name: string]: unknown }): SeedTarget {
-  const text = (name: string) => {
-    const value = properties[name];
-    if (typeof value !== 'string' || value === '') throw new Error(`the custom resource lacks the property ${name}`);
-    return value;
-  };
+  const text = (name: string) => textProperty(properties, name);
   return {
     applicationId: text(RolloutSeed.APPLICATION),
     environmentId: text(RolloutSeed.ENVIRONMENT),

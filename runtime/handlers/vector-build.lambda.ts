@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { S3Client } from '@aws-sdk/client-s3';
 import { fromNodeProviderChain } from '@aws-sdk/credential-providers';
 import type { Context } from 'aws-lambda';
+import { variable } from './environment';
 import { embeddedMetrics, type EmbeddedMetric, FUNCTION_LOG } from './function-log';
 import {
   Binding, DEFAULT_RECALL_GATE, DimensionName, type RecallGate, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VectorBuildEnv, type VectorBuildStep,
@@ -136,7 +137,7 @@ export class VectorBuildSteps {
 
 /** From the function's environment. */
 export function portsOf(env: NodeJS.ProcessEnv): VectorBuildPorts {
-  const need = (name: string): string => env[name] ?? stopWithout(name);
+  const need = (name: string): string => variable(name, env);
   const signer = new Sigv4Signer({ region: need('AWS_REGION'), service: 'es', credentials: fromNodeProviderChain() });
   const http = new OpenSearchHttp({ endpoint: need(Binding.VECTOR_ENDPOINT), signer });
   const gate = env[VectorBuildEnv.GATE];
@@ -153,10 +154,6 @@ export function portsOf(env: NodeJS.ProcessEnv): VectorBuildPorts {
     random: Math.random,
     emit: (line) => process.stdout.write(line),
   };
-}
-
-function stopWithout(name: string): never {
-  throw new Error(`the environment variable ${name} is missing`);
 }
 
 let steps: VectorBuildSteps | undefined;

@@ -1,6 +1,7 @@
 /** Restores the newest snapshot of a vector index beside the original, compares, reports, and cleans up (docs/adr/0077). */
 import { setTimeout as pause } from 'node:timers/promises';
 import { fromNodeProviderChain } from '@aws-sdk/credential-providers';
+import { variable } from './environment';
 import { embeddedMetrics, FUNCTION_LOG } from './function-log';
 import { Binding, DimensionName, type RecallGate, VECTOR_INDEX_DIMENSION, VectorBuildEnv, type VectorIndexLayout, type VectorIndexSchema, VectorMetric } from '../../src/contract';
 import { OpenSearchGenerations } from '../adapters/aws/opensearch-generations';
@@ -39,23 +40,18 @@ export async function drill({ cluster, repository, index, gate, brain, emit }: D
 }
 
 export async function handler(): Promise<DrillReport> {
-  const need = (name: string): string => process.env[name] ?? stopWithout(name);
-  const signer = new Sigv4Signer({ region: need('AWS_REGION'), service: 'es', credentials: fromNodeProviderChain() });
-  const http = new OpenSearchHttp({ endpoint: need(Binding.VECTOR_ENDPOINT), signer });
+  const signer = new Sigv4Signer({ region: variable('AWS_REGION'), service: 'es', credentials: fromNodeProviderChain() });
+  const http = new OpenSearchHttp({ endpoint: variable(Binding.VECTOR_ENDPOINT), signer });
   try {
     return await drill({
-      cluster: new OpenSearchGenerations(http, JSON.parse(need(VectorBuildEnv.LAYOUT)) as VectorIndexLayout),
-      repository: new OpenSearchSnapshots(http, need(VectorBuildEnv.REPOSITORY)),
-      index: JSON.parse(need(VectorBuildEnv.INDEX)) as VectorIndexSchema,
-      gate: JSON.parse(need(VectorBuildEnv.GATE)) as RecallGate,
-      brain: need(VectorBuildEnv.BRAIN),
+      cluster: new OpenSearchGenerations(http, JSON.parse(variable(VectorBuildEnv.LAYOUT)) as VectorIndexLayout),
+      repository: new OpenSearchSnapshots(http, variable(VectorBuildEnv.REPOSITORY)),
+      index: JSON.parse(variable(VectorBuildEnv.INDEX)) as VectorIndexSchema,
+      gate: JSON.parse(variable(VectorBuildEnv.GATE)) as RecallGate,
+      brain: variable(VectorBuildEnv.BRAIN),
       emit: (line) => process.stdout.write(line),
     });
   } finally {
     http.close();
   }
-}
-
-function stopWithout(name: string): never {
-  throw new Error(`the environment variable ${name} is missing`);
 }

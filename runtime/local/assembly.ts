@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { type Arguments, text } from './command';
-import { BRAIN_CONFIGURATION_VERSION, Paths, type BrainConfiguration } from '../../src/contract';
+import { BRAIN_CONFIGURATION_VERSION, Paths, type BrainConfiguration, type FeatureGroupSchema } from '../../src/contract';
 import { DataDirectory } from '../adapters/local/data-directory';
 import { reject } from '../adapters/local/local-errors';
 import { parseConfiguration } from '../core/configuration';
@@ -22,6 +22,12 @@ export function openWorkplace(args: Arguments, assembly = text(args, 'assembly')
   const data = new DataDirectory(text(args, 'data-dir') ?? DEFAULT_DATA);
   data.create();
   return { configuration, data };
+}
+
+/** The feature group of that name. Fails with UNKNOWN_GROUP. */
+export function groupNamed({ name: brain, featureGroups }: BrainConfiguration, name: string): FeatureGroupSchema {
+  return featureGroups.find((declared) => declared.name === name)
+    ?? reject('UNKNOWN_GROUP', `brain '${brain}' declares no feature group '${name}'; it declares ${featureGroups.map((declared) => declared.name).join(', ') || 'none'}`);
 }
 
 /** Path of the `brain.json`; `wanted` is the brain's name, or the end of its folder's path where two nested assemblies hold one of that name. */

@@ -1,5 +1,5 @@
 /** Where a command of `features` works: in the embedded brain, or in a table of AWS that the command line names. */
-import { openWorkplace, type Workplace } from './assembly';
+import { groupNamed, openWorkplace, type Workplace } from './assembly';
 import { type Arguments, ASSEMBLY_OPTION, BRAIN_OPTIONS, type Option, text } from './command';
 import type { FeatureGroupSchema } from '../../src/contract';
 import { reject } from '../adapters/local/local-errors';
@@ -30,8 +30,7 @@ export function featureTarget(args: Arguments): FeatureTarget {
   const [name] = args.positionals;
   const workplace = openWorkplace(args);
   const { configuration } = workplace;
-  const group = configuration.featureGroups.find((declared) => declared.name === name)
-    ?? reject('UNKNOWN_GROUP', `brain '${configuration.name}' declares no feature group '${name}'; it declares ${configuration.featureGroups.map((declared) => declared.name).join(', ') || 'none'}`);
+  const group = groupNamed(configuration, name);
   const table = text(args, 'table');
   const alone = ['stream', 'quarantine', 'region'].find((option) => args.options[option] !== undefined);
   if (table === undefined) return alone === undefined ? { ...workplace, group } : reject('USAGE', `--${alone} needs --table`);

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { openWorkplace } from './assembly';
+import { groupNamed, openWorkplace } from './assembly';
 import { type Arguments, ASSEMBLY_OPTION, BRAIN_OPTIONS, type Command, type Context, text } from './command';
 import { count } from './terminal';
-import { type BackfillPart, type FeatureGroupSchema, Paths, quarantinePath } from '../../src/contract';
+import { type BackfillPart, type FeatureGroupSchema, Paths, quarantineLines, quarantinePath } from '../../src/contract';
 import type { DataDirectory } from '../adapters/local/data-directory';
 import { DuckDb } from '../adapters/local/duckdb';
 import { replaceFile } from '../adapters/local/durable-files';
@@ -46,7 +46,7 @@ export const FEATURES_BACKFILL: Command = {
         checkpoints: { load: async () => undefined, save: async () => true },
         quarantine: async (name, rows) => {
           refusedIn = join(data.root, quarantinePath(group, name));
-          replaceFile(refusedIn, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+          replaceFile(refusedIn, quarantineLines(rows));
         },
         rate: new TokenBucket(UNBOUNDED, { now }, sleep),
         clock: { now },
@@ -101,8 +101,7 @@ interface Stores {
 async function withStores(args: Arguments, { natives }: Context, work: (stores: Stores) => Promise<void>): Promise<void> {
   const { configuration, data } = openWorkplace(args);
   const [name] = args.positionals;
-  const group = configuration.featureGroups.find((declared) => declared.name === name)
-    ?? reject('UNKNOWN_GROUP', `brain '${configuration.name}' declares no feature group '${name}'; it declares ${configuration.featureGroups.map((declared) => declared.name).join(', ') || 'none'}`);
+  const group = groupNamed(configuration, name);
   natives.require(['lmdb', '@duckdb/node-api']);
   const lock = data.lock(`features-${group.name}`);
   const online = LmdbFeatureStore.open(natives, data.online);

@@ -1,4 +1,4 @@
-import { openWorkplace } from './assembly';
+import { groupNamed, openWorkplace } from './assembly';
 import { type Arguments, ASSEMBLY_OPTION, BRAIN_OPTIONS, type Command, type Context, text } from './command';
 import { count } from './terminal';
 import type { AthenaSets } from './training-set-aws';
@@ -102,12 +102,11 @@ async function withSets(location: string, args: Arguments, data: DataDirectory, 
   terminal.print(said);
 }
 
-function groupsOf(args: Arguments, { name: brain, featureGroups }: BrainConfiguration): TrainingSetRequest['groups'] {
+function groupsOf(args: Arguments, configuration: BrainConfiguration): TrainingSetRequest['groups'] {
   const named = list(text(args, 'groups') ?? reject('USAGE', 'training-set create needs --groups <names>'));
   const groups = named.map((each) => {
     const [name, features] = split(each, ':');
-    const group = featureGroups.find((declared) => declared.name === name)
-      ?? reject('UNKNOWN_GROUP', `brain '${brain}' declares no feature group '${name}'; it declares ${featureGroups.map((declared) => declared.name).join(', ') || 'none'}`);
+    const group = groupNamed(configuration, name);
     return { group, keys: {} as Record<string, string>, ...features === undefined ? {} : { features: features.split('+') } };
   });
   for (const each of list(text(args, 'entity') ?? '')) {

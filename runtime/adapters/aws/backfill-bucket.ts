@@ -3,7 +3,8 @@ import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { unavailable } from './failures';
-import { type FeatureGroupSchema, type QuarantinedRow, quarantinePath } from '../../../src/contract';
+import { linesOf } from './text-lines';
+import { type FeatureGroupSchema, type QuarantinedRow, quarantineLines, quarantinePath } from '../../../src/contract';
 
 /** Fetched at once: a connection that waits for a writer with a rate would be closed by S3. */
 const RANGE_BYTES = 8 * 1024 * 1024;
@@ -16,14 +17,7 @@ export class BackfillBucket {
   /** Lines of an object of gzipped text from the n-th on, without their ends. A last line without an end counts. */
   async* lines(key: string, from = 0): AsyncGenerator<string> {
     let line = 0;
-    let rest = '';
-    const decoder = new TextDecoder();
-    for await (const chunk of pipeline(this.bytes(key), createGunzip(), () => undefined)) {
-      const pieces = (rest + decoder.decode(chunk as Uint8Array, { stream: true })).split('\n');
-      rest = pieces.pop()!;
-      for (const piece of pieces) if (line++ >= from) yield piece;
-    }
-    if (rest !== '' && line >= from) yield rest;
+    for await (const text of linesOf(pipeline(this.bytes(key), createGunzip(), () => undefined))) if (line++ >= from) yield text;
   }
 
   /** Keys of all objects below a prefix, in their order. */
@@ -43,9 +37,8 @@ export class BackfillBucket {
 
   /** Keeps refused rows under a name of the caller's; the same name again replaces them. */
   async quarantine(group: FeatureGroupSchema, name: string, rows: readonly QuarantinedRow[]): Promise<void> {
-    const Body = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
     try {
-      await this.client.send(new PutObjectCommand({ Bucket: this.bucket, Key: quarantinePath(group, name), Body, ContentType: 'application/jsonl' }));
+      await this.client.send(new PutObjectCommand({ Bucket: this.bucket, Key: quarantinePath(group, name), Body: quarantineLines(rows), ContentType: 'application/jsonl' }));
     } catch (error) {
       throw unavailable(UNAVAILABLE, WHAT, error);
     }

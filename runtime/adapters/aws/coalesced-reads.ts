@@ -13,7 +13,7 @@ import { BrainError } from '../../core/errors';
 import type { CallContext, Clock, FeatureRow } from '../../core/ports';
 import { RETRIED } from '../../core/resilience/dependency-guard';
 import { MONOTONIC_CLOCK } from '../../core/resilience/monotonic-clock';
-import { RetryBudget } from '../../core/resilience/retry-budget';
+import { backoffMs, RetryBudget } from '../../core/resilience/retry-budget';
 
 const UNAVAILABLE = 'FEATURE_STORE_UNAVAILABLE';
 /**
@@ -21,8 +21,7 @@ const UNAVAILABLE = 'FEATURE_STORE_UNAVAILABLE';
  * that retries may come to (`FEATURE_RETRY_SHARE`).
  */
 export const RETRIES = { share: 0.06, initialTokens: 10 };
-const FIRST_BACKOFF_MS = 10;
-const LONGEST_BACKOFF_MS = 200;
+const BACKOFF = { baseMs: 10, maxMs: 200 };
 /** A reader whose deadline is this near to its call's needs no timer of its own, milliseconds. */
 const SAME_DEADLINE_MS = 5;
 
@@ -132,7 +131,7 @@ export class CoalescedReads {
       }
       if (refusal === undefined && pending.length === 0) return;
       // full jitter, at least a millisecond
-      const backoff = 1 + this.random() * Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt);
+      const backoff = 1 + backoffMs({ ...BACKOFF, random: this.random }, attempt + 1);
       if (this.clock.now() + backoff >= context.deadline! || !this.retries.tryWithdraw()) {
         if (refusal) throw new BrainError(UNAVAILABLE, `the feature store does not answer (${refusal.name})`, RETRIED, { cause: refusal });
         return call.leave(pending, new BrainError(UNAVAILABLE, `the feature store left ${pending.length} of ${call.keys.length} keys unprocessed`, RETRIED));

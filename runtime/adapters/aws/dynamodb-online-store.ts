@@ -14,11 +14,10 @@ import { type Item, itemOf, rowOf, soundRow } from './online-item';
 import { OnlineItem, onlineKey } from '../../../src/contract';
 import { BrainError } from '../../core/errors';
 import type { CallContext, FeatureRequest, FeatureRow, FeatureWrite, OnlineFeatureStore } from '../../core/ports';
-import { RetryBudget } from '../../core/resilience/retry-budget';
+import { backoffMs, RetryBudget } from '../../core/resilience/retry-budget';
 
 const WRITES_AT_ONCE = 16;
-const FIRST_BACKOFF_MS = 10;
-const LONGEST_BACKOFF_MS = 200;
+const BACKOFF = { baseMs: 10, maxMs: 200 };
 const UNAVAILABLE = 'FEATURE_STORE_UNAVAILABLE';
 
 export interface DynamoDbOnlineStoreOptions {
@@ -150,7 +149,7 @@ export class DynamoDbOnlineStore implements OnlineFeatureStore {
       try {
         return await this.put(item);
       } catch (error) {
-        const backoff = 1 + Math.random() * Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt);
+        const backoff = 1 + backoffMs(BACKOFF, attempt + 1);
         spent += backoff;
         if (spent > writeBudgetMs || !isRetryable((error as Error).cause)) throw error;
         await wait(backoff);
@@ -212,7 +211,7 @@ class SdkReader implements ItemReader {
         pending = UnprocessedKeys?.[table]?.Keys ?? [];
         if (pending.length === 0) return;
         // full jitter, at least a millisecond
-        const backoff = 1 + Math.random() * Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt);
+        const backoff = 1 + backoffMs(BACKOFF, attempt + 1);
         spent += backoff;
         if (spent > retryBudgetMs) {
           throw new BrainError(UNAVAILABLE, `the feature store left ${pending.length} of ${keys.length} keys unprocessed for ${retryBudgetMs} ms`);

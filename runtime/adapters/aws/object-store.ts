@@ -1,7 +1,5 @@
 /** Objects of one bucket, as training sets need them. */
-import {
-  DeleteObjectCommand, GetObjectCommand, ListObjectsV2Command, type ListObjectsV2CommandOutput, PutObjectCommand, type S3Client,
-} from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, GetObjectCommand, paginateListObjectsV2, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 
 export interface StoredObject {
   readonly key: string;
@@ -47,13 +45,9 @@ export class S3ObjectStore implements ObjectStore {
 
   async list(prefix: string): Promise<StoredObject[]> {
     const objects: StoredObject[] = [];
-    let token: string | undefined;
-    do {
-      const command = new ListObjectsV2Command({ Bucket: this.bucket, Prefix: prefix, ContinuationToken: token });
-      const page: ListObjectsV2CommandOutput = await this.client.send(command);
-      objects.push(...(page.Contents ?? []).map(({ Key, Size, ETag }) => ({ key: Key!, bytes: Size!, etag: ETag!.replaceAll('"', '') })));
-      token = page.NextContinuationToken;
-    } while (token !== undefined);
+    for await (const { Contents = [] } of paginateListObjectsV2({ client: this.client }, { Bucket: this.bucket, Prefix: prefix })) {
+      objects.push(...Contents.map(({ Key, Size, ETag }) => ({ key: Key!, bytes: Size!, etag: ETag!.replaceAll('"', '') })));
+    }
     return objects;
   }
 

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { unavailable } from './failures';
-import { type FeatureGroupSchema, type QuarantinedRow, quarantinePath } from '../../../src/contract';
+import { type FeatureGroupSchema, type QuarantinedRow, quarantineLines, quarantinePath } from '../../../src/contract';
 
 export class QuarantineBucket {
   constructor(private readonly client: S3Client, private readonly bucket: string) {}
@@ -10,9 +10,8 @@ export class QuarantineBucket {
   /** One object for all of them, by the day and a name of its own. Fails with FEATURE_STORE_UNAVAILABLE. */
   async put(group: FeatureGroupSchema, rows: readonly QuarantinedRow[]): Promise<void> {
     const key = quarantinePath(group, `${rows[0].time.slice(0, 10)}/${randomUUID()}`);
-    const body = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
     try {
-      await this.client.send(new PutObjectCommand({ Bucket: this.bucket, Key: key, Body: body, ContentType: 'application/jsonl' }));
+      await this.client.send(new PutObjectCommand({ Bucket: this.bucket, Key: key, Body: quarantineLines(rows), ContentType: 'application/jsonl' }));
     } catch (error) {
       throw unavailable('FEATURE_STORE_UNAVAILABLE', 'the quarantine of features', error);
     }

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { GetObjectCommand, NoSuchKey, paginateListObjectsV2, PutObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3';
 import { unavailable } from './failures';
+import { linesOf } from './text-lines';
 import type { VectorPart } from '../../../src/contract';
 import { stop } from '../../core/vectors/build-errors';
 
@@ -67,17 +68,4 @@ export class VectorSource {
       throw unavailable('ARTIFACT_STORE_UNAVAILABLE', `s3://${manifest.bucket}/${manifest.key}`, error);
     }
   }
-}
-
-/** Not by node:readline, which does not pass on the errors of its input. */
-async function* linesOf(text: AsyncIterable<Buffer>): AsyncIterable<string> {
-  const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of text) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = lines.pop()!;
-    yield* lines;
-  }
-  rest += decoder.decode();
-  if (rest !== '') yield rest;
 }
