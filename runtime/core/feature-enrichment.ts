@@ -4,7 +4,7 @@
  * Values go from the rows into the tensor at once, 0.5 µs for ten features of one entity; what explains them is put together only where somebody asks.
  */
 import { refuse } from './errors';
-import { canonicalValue } from './feature-row';
+import { canonicalValue, countsUntil } from './feature-row';
 import { ALL_ON, type FeatureColumn, type FeatureGroupPlan, type FeatureTensorPlan, type Flags, isOn } from './plan';
 import type { CallContext, FeatureRequest, FeatureRow, OnlineFeatureStore } from './ports';
 import { type Dependency, unlessAway } from './stand-in';
@@ -105,11 +105,11 @@ class Enrichment implements FeatureEnrichment {
     });
   }
 
-  private rowOf(plan: FeatureTensorPlan, { read, ttlMs }: FeatureGroupPlan, position: number): FeatureRow | undefined {
+  private rowOf(plan: FeatureTensorPlan, { read, schema }: FeatureGroupPlan, position: number): FeatureRow | undefined {
     const begin = this.begins?.[read];
     if (begin === undefined || !isOn(plan, this.flags)) return undefined;
     const row = this.rows[begin + position];
-    return row !== undefined && this.now < row.eventTime + ttlMs ? row : undefined;
+    return row !== undefined && this.now <= countsUntil(schema, row.eventTime) ? row : undefined;
   }
 
   private fill(plan: FeatureTensorPlan): Tensor {

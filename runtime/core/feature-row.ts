@@ -84,6 +84,11 @@ function canonicalText(value: FeatureValue | bigint): string {
   }
 }
 
+/** The last instant at which a row counts, milliseconds since the epoch: a training set reads `event_time >= label - ttl`, and serving the same. */
+export function countsUntil({ ttl = Infinity }: Pick<FeatureGroupSchema, 'ttl'>, eventTime: number): number {
+  return eventTime + ttl * 1000;
+}
+
 /** When a row was true, when it was learned, and what it says. */
 export interface RowRank {
   readonly eventTime: number;

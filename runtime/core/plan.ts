@@ -28,8 +28,6 @@ export interface FeatureColumn {
 
 export interface FeatureGroupPlan {
   readonly schema: FeatureGroupSchema;
-  /** Infinity where rows do not expire. */
-  readonly ttlMs: number;
   /** Which of the model's reads gives the rows: tensors with the same keys share the reads of a group. */
   readonly read: number;
   readonly columns: readonly FeatureColumn[];
@@ -117,7 +115,6 @@ function planFeatures(
         const columns = features.map((name) => planColumn(schema, name, column++));
         return {
           schema,
-          ttlMs: (schema.ttl ?? Infinity) * 1000,
           read: reads.of(`${keySet}/${group}`),
           columns,
           toleratesUnknown: columns.every(({ fallback }) => fallback !== undefined),

@@ -10,6 +10,7 @@ import { BatchProfile } from '../core/data-quality/batch-profile';
 import { quarantinedRow, type Refusal, RowCheck } from '../core/data-quality/row-check';
 import { type FeatureRecord, isRefusal, readRow } from '../core/data-quality/row-reader';
 import { BrainError, refuse } from '../core/errors';
+import { countsUntil } from '../core/feature-row';
 import { type Clock, type FeatureRow, type FeatureWrite, type OnlineFeatureStore, SYSTEM_CLOCK } from '../core/ports';
 
 /** What is known about an entity. */
@@ -75,7 +76,7 @@ export class FeatureClient {
     const wrong = entities.find((entity) => entity.length !== length);
     if (wrong) refuse('INVALID_REQUEST', `an entity of feature group '${group}' has ${length} parts (${schema.entityKeys.map(({ name }) => name).join(', ')}), got ${wrong.length}`, { group });
     const rows = await this.ports.store.read(entities.map((entity) => ({ group: schema, entity })));
-    return rows.map((row) => (row === undefined || expired(schema, row, this.clock.now()) ? undefined : found(row)));
+    return rows.map((row) => (row === undefined || this.clock.now() > countsUntil(schema, row.eventTime) ? undefined : found(row)));
   }
 
   /** Writes one row: its columns by name, as in a file. Fails as {@link putMany} does. */
@@ -146,10 +147,6 @@ interface Counted {
   readonly writes: readonly FeatureWrite[];
   readonly written: readonly WriteOutcome[];
   readonly now: number;
-}
-
-function expired({ ttl }: FeatureGroupSchema, { eventTime }: FeatureRow, now: number): boolean {
-  return ttl !== undefined && now >= eventTime + ttl * 1000;
 }
 
 function found({ eventTime, createdTime, values }: FeatureRow): FoundFeatures {

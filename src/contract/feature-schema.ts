@@ -34,7 +34,7 @@ export interface FeatureGroupSchema {
   readonly owner: string;
   readonly entityKeys: readonly EntityKeySchema[];
   readonly features: readonly FeatureSchema[];
-  /** Seconds after the event time at which the online item expires; readers filter by it themselves. */
+  /** Seconds after the event time until which a row counts, that instant included; readers filter by it themselves. */
   readonly ttl?: number;
   /** Seconds that the newest event of a batch may be old. @default - any age */
   readonly freshness?: number;

@@ -16,7 +16,7 @@ export const OnlineItem = {
   /** Number: when the brain learned them, milliseconds since the epoch. */
   CREATED_TIME: 'created_time',
   /**
-   * Number: seconds since the epoch after which DynamoDB may delete the item; absent in groups without `ttl`.
+   * Number: seconds since the epoch from which on DynamoDB may delete the item; absent in groups without `ttl`.
    * DynamoDB deletes within days, not seconds, so readers filter by it themselves.
    */
   EXPIRES_AT: 'expires_at',
@@ -73,7 +73,7 @@ function escapePart(part: string): string {
   });
 }
 
-/** `expires_at` of a row: seconds since the epoch, rounded up; undefined in a group without `ttl`. */
+/** `expires_at` of a row: the first whole second, since the epoch, at which it counts no more; undefined in a group without `ttl`. */
 export function expiresAt(group: Pick<FeatureGroupSchema, 'ttl'>, eventTime: number): number | undefined {
-  return group.ttl === undefined ? undefined : Math.ceil(eventTime / 1000) + group.ttl;
+  return group.ttl === undefined ? undefined : Math.floor(eventTime / 1000) + group.ttl + 1;
 }

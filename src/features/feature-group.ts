@@ -16,7 +16,7 @@ export interface FeatureGroupProps {
   readonly features: Feature[];
   /** Incremented when a feature is retyped or dropped: rows of another version are never read. @default 1 */
   readonly version?: number;
-  /** Time after a row's event time at which it expires; whole seconds. @default - rows do not expire */
+  /** Time after a row's event time until which it counts, that instant included, online as in training sets; whole seconds. @default - rows do not expire */
   readonly ttl?: Duration;
   /** Age of the newest event that is expected whenever rows come in; whole seconds. Older is a metric with an alarm. @default - any age */
   readonly freshness?: Duration;

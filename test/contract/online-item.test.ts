@@ -41,9 +41,9 @@ describe('the key of an online item', () => {
 });
 
 describe('the expiry of an online item', () => {
-  test('is in whole seconds and never before ttl has passed', () => {
+  test('is in whole seconds and after the last instant at which the row counts', () => {
     expect(expiresAt({ ttl: 60 }, 1_700_000_000_001)).toBe(1_700_000_061);
-    expect(expiresAt({ ttl: 60 }, 1_700_000_000_000)).toBe(1_700_000_060);
+    expect(expiresAt({ ttl: 60 }, 1_700_000_000_000)).toBe(1_700_000_061);
   });
 
   test('is absent in a group whose rows do not expire', () => {

@@ -1,6 +1,6 @@
 /** What entities say online against what they say offline. */
 import type { ConsistencyReport, FeatureGroupSchema } from '../../../src/contract';
-import { replaces, rowDigest } from '../feature-row';
+import { countsUntil, replaces, rowDigest } from '../feature-row';
 import type { FeatureRow, FeatureWrite } from '../ports';
 
 export type Verdict = 'same' | 'ahead' | 'missing' | 'behind';
@@ -21,7 +21,7 @@ export function report(
   const counts = { same: 0, ahead: 0, missing: 0, behind: 0 };
   let sampled = 0;
   for (const [at, row] of offline.entries()) {
-    if (group.ttl !== undefined && row.eventTime + group.ttl * 1000 <= now) continue;
+    if (now > countsUntil(group, row.eventTime)) continue;
     sampled++;
     counts[judge(group, row, online[at])]++;
   }

@@ -2,6 +2,7 @@
 import type { FeatureGroupSchema, FeatureSchema, FeatureValue } from '../../../src/contract';
 import type { LmdbFeatureStore } from '../../adapters/local/online-store';
 import { refuse } from '../../core/errors';
+import { countsUntil } from '../../core/feature-row';
 import type { FeatureRow } from '../../core/ports';
 
 /** Entities of one answer. */
@@ -36,7 +37,7 @@ export interface ShownRow {
   /** Milliseconds since the epoch; null: the store has no row of this entity. */
   readonly eventTime: number | null;
   readonly createdTime: number | null;
-  /** When the row counts as absent; null in a group without `ttl`. */
+  /** The last instant at which the row counts; null in a group without `ttl`. */
   readonly expiresAt: number | null;
   readonly features: readonly ShownFeature[];
 }
@@ -57,7 +58,7 @@ export class FeatureBrowser {
     const odd = keys.findIndex(({ dtype }, position) => dtype === 'int64' && !INT64.test(entity[position]));
     if (odd >= 0) refuse('INVALID_PARAMETER', `key '${keys[odd].name}' is int64, got '${entity[odd].slice(0, 64)}'`);
     const [row] = await this.store.read([{ group, entity }]);
-    const expiresAt = row && group.ttl !== undefined ? row.eventTime + group.ttl * 1000 : null;
+    const expiresAt = row && group.ttl !== undefined ? countsUntil(group, row.eventTime) : null;
     return {
       group: group.name,
       version: group.version,
@@ -98,6 +99,6 @@ function stateOf(
   stored: FeatureValue | null, { maxAge }: FeatureSchema, row: FeatureRow | undefined, expiresAt: number | null, now: number,
 ): ShownFeature['state'] {
   if (!row || stored === null) return 'absent';
-  if (expiresAt !== null && now >= expiresAt) return 'expired';
+  if (expiresAt !== null && now > expiresAt) return 'expired';
   return maxAge !== undefined && now - row.eventTime > maxAge * 1000 ? 'stale' : 'fresh';
 }

@@ -10,6 +10,7 @@ import type { FeatureWrite } from '../../../runtime/core/ports';
 import type { FeatureGroupSchema } from '../../../src/contract';
 import { BrainEnvironment } from '../../../src/environment';
 import { EntityKey, Feature, FeatureGroup, FeatureStore } from '../../../src/features';
+import { expiryContract } from '../../runtime/contract/expiry.contract';
 import { onlineStoreContract } from '../../runtime/contract/online-store.contract';
 
 jest.setTimeout(300_000);
@@ -49,6 +50,7 @@ async function open(light = true): Promise<DynamoDbOnlineStore> {
 describe('the online store in DynamoDB Local', () => {
   describe('read by the light client', () => onlineStoreContract(() => open()));
   describe('read by the SDK', () => onlineStoreContract(() => open(false)));
+  describe('expires as the offline store does', () => expiryContract(() => open()));
 
   test('64 writers with shuffled and repeated events leave what the ordered stream leaves', async () => {
     const event = record({ entity: constantFrom('a', 'b', 'c'), at: integer({ min: 0, max: 20 }), lag: integer({ min: 0, max: 2 }), balance: integer({ min: -5, max: 5 }) });

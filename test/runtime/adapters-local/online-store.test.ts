@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { findNatives } from '../../../runtime/adapters/local/natives';
 import { LmdbFeatureStore } from '../../../runtime/adapters/local/online-store';
 import type { FeatureGroupSchema } from '../../../src/contract';
+import { expiryContract } from '../contract/expiry.contract';
 import { onlineStoreContract } from '../contract/online-store.contract';
 
 const natives = findNatives();
@@ -25,6 +26,10 @@ describe('the embedded online store', () => {
 
   describe('keeps the contract of online stores', () => {
     onlineStoreContract(async () => LmdbFeatureStore.open(natives, folder));
+  });
+
+  describe('expires as the offline store does', () => {
+    expiryContract(async () => LmdbFeatureStore.open(natives, folder));
   });
 
   test('rows survive closing and opening', async () => {

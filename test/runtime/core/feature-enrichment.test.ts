@@ -90,7 +90,7 @@ describe('features', () => {
   test('that are too old, or rows that have expired, count as absent', async () => {
     const old = await enrich([DRIVERS], { drivers: [7], now: NOON - 1000 + 3_600_001 });
     expect([valuesOf(old), [...old.defaulted], old.asOf]).toEqual([[[4, 0]], ['drivers.trips'], NOON - 1000]);
-    const expired = await enrich([DRIVERS], { drivers: [7], now: NOON - 1000 + 86_400_000 });
+    const expired = await enrich([DRIVERS], { drivers: [7], now: NOON - 1000 + 86_400_001 });
     expect([valuesOf(expired), [...expired.defaulted], expired.asOf]).toEqual([[[4.5, 0]], ['drivers.rating', 'drivers.trips'], undefined]);
   });
 

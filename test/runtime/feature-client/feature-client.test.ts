@@ -113,7 +113,7 @@ describe('entities that are got', () => {
   const at = (eventTime: number): FeatureRow => ({ eventTime, createdTime: eventTime + 1, values: { trips: 3, rating: null } });
 
   test('have what is known of them; an expired row is none', async () => {
-    stored = [at(NOON), undefined, at(NOON - 55_000), at(NOON - 54_999)];
+    stored = [at(NOON), undefined, at(NOON - 55_001), at(NOON - 55_000)];
     const [first, ...others] = await open().getMany('drivers', [['eu', '1'], ['eu', '2'], ['eu', '3'], ['eu', '4']]);
     expect(first).toEqual({ eventTime: new Date(NOON), createdTime: new Date(NOON + 1), values: { trips: 3 } });
     expect(others.map((found) => found !== undefined)).toEqual([false, false, true]);

@@ -105,7 +105,7 @@ function rowOf({ group, version, entity, eventTime, createdTime, expiresAt, feat
       : h('dl.facts', {}, [
         ['Event time', [instant(eventTime), h('span.hint', {}, ` ${age(now - eventTime)} ago`)]],
         ['Known since', [instant(createdTime), h('span.hint', {}, ` ${age(now - createdTime)} ago`)]],
-        ...(expiresAt === null ? [] : [['Expires', [instant(expiresAt), h('span.hint', {}, now >= expiresAt ? ' expired' : ` in ${age(expiresAt - now)}`)]]]),
+        ...(expiresAt === null ? [] : [['Expires', [instant(expiresAt), h('span.hint', {}, now > expiresAt ? ' expired' : ` in ${age(expiresAt - now)}`)]]]),
       ].map(([name, text]) => h('div', {}, h('dt', {}, name), h('dd', {}, text)))),
     table('Features', ['Feature', 'Type', 'Stored', 'State', 'A request gets'], features.map(({ name, dtype, description, piiClass, required, maxAge, stored, default: fallback, state, outcome }) => {
       const [label, kind] = OUTCOMES[outcome];

@@ -30,7 +30,7 @@ test.each<[string, FeatureRow | undefined, string]>([
 });
 
 test('what has expired meanwhile does not count', () => {
-  expect(report(GROUP, [row(NOW - 60_000, NOW, 1), row(NOW - 59_999, NOW, 1)], [], NOW)).toMatchObject({ sampled: 1, missing: 1 });
+  expect(report(GROUP, [row(NOW - 60_001, NOW, 1), row(NOW - 60_000, NOW, 1)], [], NOW)).toMatchObject({ sampled: 1, missing: 1 });
 });
 
 test('each entity counts once, and skew is zero exactly where online wins or agrees everywhere', () => {
