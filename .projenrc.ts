@@ -108,6 +108,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
       setupFiles: ['<rootDir>/test/support/setup.ts'],
       coverageReporters: ['text-summary'],
       collectCoverage: false,
+      // every core: the process that hands out the suites has next to nothing to do
+      maxWorkers: '100%',
       workerIdleMemoryLimit: '1500MB',
     } as javascript.JestConfigOptions,
     junitReporting: false,

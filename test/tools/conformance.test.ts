@@ -1,7 +1,9 @@
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { lacks, thisMachine, type Machine } from '../conformance/doctor';
 import { changedFiles, isDue } from '../conformance/due';
 import { JAVA, NODE, PARTS } from '../conformance/parts';
@@ -92,5 +94,47 @@ describe('what changed', () => {
     commit('b');
     commit('c');
     expect(changedFiles(folder)).toEqual(['b', 'c']);
+  });
+});
+
+describe('what is cached', () => {
+  let home: string;
+  const started: ChildProcess[] = [];
+  beforeEach(() => {
+    home = mkdtempSync(join(tmpdir(), 'home-'));
+  });
+  afterEach(() => {
+    for (const child of started.splice(0)) child.kill('SIGKILL');
+    rmSync(home, { recursive: true });
+  });
+
+  function builder() {
+    const child = spawn(process.execPath, ['--require', require.resolve('tsx/cjs'), join(__dirname, 'slow-builder.fixture.ts')], {
+      env: { ...process.env, HOME: home }, stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    started.push(child);
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    return { child, next: async () => (await lines.next()).value as string | undefined };
+  }
+
+  test('is built once: a second process waits for the first', async () => {
+    const first = builder();
+    expect(await first.next()).toBe('building');
+    const second = builder();
+    expect(await second.next()).toMatch(/^waiting for thing/);
+    first.child.stdin.end();
+    const built = `built by ${first.child.pid}`;
+    expect([await first.next(), await second.next()]).toEqual([built, built]);
+  });
+
+  test('is built again where who built it is no more', async () => {
+    const first = builder();
+    expect(await first.next()).toBe('building');
+    first.child.kill('SIGKILL');
+    await once(first.child, 'exit');
+    const second = builder();
+    second.child.stdin.end();
+    const says = [await second.next(), await second.next(), await second.next()];
+    expect(says).toContain(`built by ${second.child.pid}`);
   });
 });
