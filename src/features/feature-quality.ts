@@ -1,5 +1,5 @@
 import { Duration, Resource } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, IAlarmAction, Metric, MetricProps, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { Alarm, ComparisonOperator, Metric, MetricProps, Stats, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
@@ -33,8 +33,6 @@ export interface FeatureQualityProps {
   readonly retention?: Duration;
   /** Refused rows of a group within five minutes beyond which its alarm goes off. @default 0 */
   readonly toleratedRows?: number;
-  /** What every alarm does. @default - nothing: the alarms are there to look at */
-  readonly alarmAction?: IAlarmAction;
 }
 
 const PERIOD = Duration.minutes(5);
@@ -75,7 +73,6 @@ export class FeatureQuality extends Resource implements IFeatureQuality {
       }],
     });
     this.alarms = groups.flatMap((group) => this.watch(group, toleratedRows));
-    for (const alarm of this.alarms) if (props.alarmAction) alarm.addAlarmAction(props.alarmAction);
   }
 
   /** A metric of what writers count for a group: `IngestedRows`, `LateRows`, `QuarantinedRows`, `ExpectationsViolated` or `EventAge`. */

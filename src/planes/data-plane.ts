@@ -25,7 +25,7 @@ export interface DataPlaneProps {
   readonly vectorIndexes?: VectorIndex[];
   /** Whether payloads are captured. @default false */
   readonly capture?: boolean;
-  /** Where the vector store is made: an OpenSearch upgrade must roll in a stack of its own. @default - in this plane */
+  /** Where the vector store is made: an OpenSearch upgrade must roll in a stack of its own. Alarms there are the brain's. @default - in this plane */
   readonly vectorScope?: Construct;
 }
 
@@ -52,7 +52,8 @@ export class DataPlane extends Construct {
   constructor(scope: Construct, id: string, props: DataPlaneProps) {
     super(scope, id);
     const { environment, foundation, name, featureGroups = [], vectorIndexes = [] } = props;
-    const { keys, network, roles, serviceLinkedRoles } = foundation;
+    const { alerts, keys, network, roles, serviceLinkedRoles } = foundation;
+    for (const watched of [this, props.vectorScope ?? this]) alerts.listenTo(watched);
 
     this.artifacts = new ArtifactStore(this, 'Artifacts', { environment, encryptionKey: keys.data });
     this.features = featureGroups.length === 0 ? undefined : this.createFeatures(props, featureGroups);

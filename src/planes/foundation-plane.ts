@@ -1,6 +1,7 @@
 import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
 import { BrainNetwork, BrainNetworkOptions, IBrainNetwork } from '../network';
+import { BrainAlerts } from '../observability';
 import { fail } from '../private/fail';
 import { BrainKeys, ServiceLinkedRoles, WorkloadRoles } from '../security';
 
@@ -13,12 +14,14 @@ export interface FoundationPlaneProps {
   readonly network?: BrainNetworkOptions;
 }
 
-/** What everything else stands on: network, keys and identities. It refers to no other plane. */
+/** What everything else stands on: network, keys, identities, and the topic of alerts. It refers to no other plane. */
 export class FoundationPlane extends Construct {
   /** Where everything runs. */
   readonly network: IBrainNetwork;
   /** The brain's keys. */
   readonly keys: BrainKeys;
+  /** Where alarms of every plane go. */
+  readonly alerts: BrainAlerts;
   /** The identities of the workloads. */
   readonly roles: WorkloadRoles;
   /** Roles that AWS services need in the account. */
@@ -29,6 +32,8 @@ export class FoundationPlane extends Construct {
     const { environment, network = {} } = props;
 
     this.keys = new BrainKeys(this, 'Keys', { environment });
+    this.alerts = new BrainAlerts(this, 'Alerts', { encryptionKey: this.keys.alerts });
+    this.alerts.listenTo(this);
     this.roles = new WorkloadRoles(this, 'Roles');
     this.serviceLinkedRoles = new ServiceLinkedRoles(this, 'ServiceLinkedRoles', { environment, logsKey: this.keys.logs });
     this.network = this.resolveNetwork(environment, network);

@@ -11,23 +11,20 @@ export interface OperationsPlaneProps {
 }
 
 /**
- * What watches the brain: one encrypted topic that people subscribe to, and the rule that tells them when somebody
- * disables one of its keys or schedules its deletion. Data is gone with its key, and a cluster whose secrets key
- * is gone cannot be recovered (EKS user guide, "KMS_GRANT_REVOKED"), so the 30 days of the deletion window must not pass unseen.
- *
- * The topic has a key of its own: EventBridge sends no source with what it publishes to an encrypted topic (SNS developer guide, "Enable
- * compatibility between event sources from AWS services and encrypted topics"), so that its permission on the key cannot be narrowed.
- * EventBridge sees such calls only in an account where a CloudTrail trail records management events.
+ * What watches the brain: the rule that tells people when somebody disables one of its keys or schedules its deletion. Data is gone with its key,
+ * and a cluster whose secrets key is gone cannot be recovered (EKS user guide, "KMS_GRANT_REVOKED"), so the 30 days of the deletion window must not
+ * pass unseen. EventBridge sees such calls only in an account where a CloudTrail trail records management events.
  */
 export class OperationsPlane extends Construct {
-  /** Where alarms go. Subscribe people or a pager to it. */
+  /** Where alarms and events go. Subscribe people or a pager to it. It stands in the foundation, so that alarms of every plane can tell it. */
   readonly alerts: Topic;
 
   constructor(scope: Construct, id: string, props: OperationsPlaneProps) {
     super(scope, id);
-    const { keys } = props.foundation;
+    const { alerts, keys } = props.foundation;
 
-    this.alerts = new Topic(this, 'Alerts', { masterKey: keys.alerts, enforceSSL: true });
+    this.alerts = alerts.topic;
+    alerts.listenTo(this);
 
     const guard = new Rule(this, 'KeyGuard', {
       description: 'A key of the brain is disabled or about to be deleted',

@@ -81,7 +81,8 @@ export class ServingPlane extends Construct {
   constructor(scope: Construct, id: string, props: ServingPlaneProps) {
     super(scope, id);
     const { environment, foundation, data, name, models, featureGroups, vectorIndexes, services = {}, inference: options = {} } = props;
-    const { network, keys, roles } = foundation;
+    const { alerts, network, keys, roles } = foundation;
+    alerts.listenTo(this);
 
     this.cluster = this.resolveCluster(props);
     this.certificates = (services.certificates ?? CertificateAuthority.inCluster())._bind(this, 'Certificates', { cluster: this.cluster, name });

@@ -13,7 +13,7 @@ const LEDGER = join(GOLDEN, 'ledger.json');
 export const LEDGER_TYPES: ReadonlySet<string> = new Set([
   'AWS::ApiGateway::RestApi', 'AWS::ApiGatewayV2::VpcLink',
   'AWS::AppConfig::Application', 'AWS::AppConfig::ConfigurationProfile', 'AWS::AppConfig::Environment',
-  'AWS::DynamoDB::GlobalTable',
+  'AWS::DynamoDB::GlobalTable', 'AWS::DynamoDB::Table',
   'AWS::EC2::SecurityGroup', 'AWS::EC2::Subnet', 'AWS::EC2::VPC',
   'AWS::ECR::Repository',
   'AWS::EKS::Cluster', 'AWS::EKS::Nodegroup', 'AWS::EKS::PodIdentityAssociation',
@@ -27,6 +27,8 @@ export const LEDGER_TYPES: ReadonlySet<string> = new Set([
   'AWS::OpenSearchService::Domain',
   'AWS::S3::Bucket',
   'AWS::SecretsManager::Secret',
+  'AWS::SNS::Topic',
+  'AWS::StepFunctions::StateMachine',
   KUBERNETES_RESOURCE, HELM_CHART,
 ]);
 

@@ -1,5 +1,6 @@
 import { App, CfnResource, Stack } from 'aws-cdk-lib';
 import * as apigateway from 'aws-cdk-lib/aws-apigateway';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as eks from 'aws-cdk-lib/aws-eks';
@@ -10,8 +11,10 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as opensearch from 'aws-cdk-lib/aws-opensearchservice';
 import * as s3 from 'aws-cdk-lib/aws-s3';
+import * as sns from 'aws-cdk-lib/aws-sns';
 import { removeFolders, templatesOf, EXAMPLES } from '../support/examples';
 import { Templates, type Finding, type Resource } from '../support/templates';
+import { silentAlarms } from './rules/alarms';
 import { encryptionPropertiesOf, ENCRYPTED, keyFindings, NOTHING_TO_ENCRYPT, plaintextListeners, unencrypted } from './rules/encryption';
 import { oldRuntimes, openMethods, plaintextBuckets, publicEndpoints, secretLiterals } from './rules/exposure';
 import { openPolicies, wildcardActions, wildcardResources } from './rules/iam';
@@ -113,6 +116,15 @@ const RULES: { [promise: string]: { rule: Rule; mistakes: { [mistake: string]: (
       'a key of a usage plan': (stack) => new apigateway.CfnApiKey(stack, 'Key', { value: 'v'.repeat(30) }),
     },
   },
+  'every alarm reaches a topic': {
+    rule: silentAlarms,
+    mistakes: {
+      'an alarm without an action': (stack) => alarm(stack),
+      'an alarm that is switched off, and that nobody asks': (stack) => alarm(stack, { actionsEnabled: false, alarmActions: [new sns.CfnTopic(stack, 'Topic').ref] }),
+      'a topic without a policy for alarms': (stack) => alarm(stack, { alarmActions: [topic(stack, false).topicArn] }),
+      'a topic whose key does not admit alarms': (stack) => alarm(stack, { alarmActions: [topic(stack, true).topicArn] }),
+    },
+  },
   'no function runs a runtime at its end of life': {
     rule: oldRuntimes,
     mistakes: { 'Node 20': (stack) => new lambda.CfnFunction(stack, 'Function', { code: { zipFile: '0' }, role: 'r', runtime: 'nodejs20.x', handler: 'i.h' }) },
@@ -128,6 +140,21 @@ function key(stack: Stack, principal: iam.IPrincipal): void {
   new kms.Key(stack, 'Key', {
     policy: new iam.PolicyDocument({ statements: [new iam.PolicyStatement({ actions: ['kms:*'], principals: [principal], resources: ['*'] })] }),
   });
+}
+
+function alarm(stack: Stack, props: Partial<cloudwatch.CfnAlarmProps> = {}): void {
+  new cloudwatch.CfnAlarm(stack, 'Alarm', { comparisonOperator: 'GreaterThanThreshold', evaluationPeriods: 1, threshold: 0, ...props });
+}
+
+function topic(stack: Stack, admitsAlarms: boolean): sns.Topic {
+  const made = new sns.Topic(stack, 'Topic', { masterKey: new kms.Key(stack, 'Key') });
+  made.addToResourcePolicy(new iam.PolicyStatement({
+    principals: [new iam.ServicePrincipal(`${admitsAlarms ? 'cloudwatch' : 'events'}.amazonaws.com`)],
+    actions: ['sns:Publish'],
+    resources: [made.topicArn],
+    conditions: { StringEquals: { 'aws:SourceAccount': stack.account } },
+  }));
+  return made;
 }
 
 function manifest(stack: Stack, object: object): void {
