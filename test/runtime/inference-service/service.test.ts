@@ -197,9 +197,9 @@ describe('an entity without features', () => {
   });
 
   test('a row beyond the group\'s ttl counts as absent', async () => {
-    features.put('drivers', '9', { rating: 2 }, NOON + 60_000 - 86_400_000 + 1);
-    expect((await post(only(9))).body.outputs[1].data[0]).toMatch(/^1 2 /);
     features.put('drivers', '9', { rating: 2 }, NOON + 60_000 - 86_400_000);
+    expect((await post(only(9))).body.outputs[1].data[0]).toMatch(/^1 2 /);
+    features.put('drivers', '9', { rating: 2 }, NOON + 60_000 - 86_400_000 - 1);
     expect((await post(only(9))).body.outputs[1].data[0]).toMatch(/^1 4\.5 /);
   });
 
