@@ -110,6 +110,8 @@ const project = new awscdk.AwsCdkConstructLibrary({
       collectCoverage: false,
       // every core: the process that hands out the suites has next to nothing to do
       maxWorkers: '100%',
+      // against what hangs, not against what a busy machine does slowly
+      testTimeout: 30_000,
       workerIdleMemoryLimit: '1500MB',
     } as javascript.JestConfigOptions,
     junitReporting: false,

@@ -23,8 +23,6 @@ const SNAPSHOT = '8744736658442914487';
 const DIGESTS = { labels: 'a'.repeat(64), data: 'b'.repeat(64) };
 const OUT = 's3://sets/fleet/clicks';
 
-jest.setTimeout(30_000);
-
 describe('training sets on Athena', () => {
   let folder: string;
   let db: DuckDb;
