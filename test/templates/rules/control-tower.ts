@@ -70,11 +70,6 @@ export const ACCEPTED: readonly Acceptance[] = [
     reason: 'execution logs need a role that an account has once for all its APIs, and write headers and bodies; the stage has access logs',
   },
   {
-    control: 'CLOUDWATCH.PR.1',
-    where: /Vectors\w+Alarm/,
-    reason: 'who is told is decided by the team: the alarms are properties of the store, and take its actions',
-  },
-  {
     control: 'CLOUDWATCH.PR.2',
     where: /Logs|Errors|Metrics|Application|Dataplane|Host/,
     only: ['dev', 'staging'],
