@@ -129,6 +129,21 @@ project.npmrc.addConfig('omit-lockfile-registry-resolved', 'true');
 // Releases whose binaries exist for every platform: npm leaves a platform that it cannot find out of the lock file, and `npm ci` refuses such a lock.
 project.package.addPackageResolutions('msgpackr-extract@3.0.4', 'unrs-resolver@1.12.2');
 
+// What users import; jsii and its tools read the assembly and the manifest, and every compiled file stays within reach.
+project.package.addField('exports', {
+  '.': './lib/index.js',
+  './client': { types: './assets/client/index.d.ts', default: './assets/client/index.js' },
+  './.jsii': './.jsii',
+  './.jsii.tabl.json.gz': './.jsii.tabl.json.gz',
+  './package.json': './package.json',
+  './assets/*': './assets/*',
+  './lib/*.js': './lib/*.js',
+  './lib/*.d.ts': './lib/*.d.ts',
+  './lib/*': './lib/*.js',
+});
+// for projects whose TypeScript resolves modules as Node 10 did, without `exports`
+project.package.addField('typesVersions', { '*': { client: ['./assets/client/index.d.ts'] } });
+
 tasks(project);
 tsconfigs(project);
 lintBoundaries(project);

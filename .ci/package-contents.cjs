@@ -5,7 +5,7 @@ const [{ files, size }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '
 const paths = files.map(({ path }) => path);
 const { bin, dependencies = {}, optionalDependencies = {} } = require('../package.json');
 
-const wanted = ['lib/index.js', 'lib/index.d.ts', '.jsii', 'API.md', 'README.md', 'LICENSE', 'package.json', ...['inference-service', 'model-agent'].flatMap((image) => ['index.js', 'Dockerfile', 'sbom.cdx.json'].map((file) => `assets/${image}/${file}`)), ...Object.values(bin)];
+const wanted = ['lib/index.js', 'lib/index.d.ts', '.jsii', 'API.md', 'README.md', 'LICENSE', 'package.json', ...['index.js', 'index.d.ts', 'api.d.ts'].map((file) => `assets/client/${file}`), ...['inference-service', 'model-agent'].flatMap((image) => ['index.js', 'Dockerfile', 'sbom.cdx.json'].map((file) => `assets/${image}/${file}`)), ...Object.values(bin)];
 const problems = [
   ...wanted.filter((path) => !paths.includes(path)).map((path) => `${path} is missing`),
   ...['assets/handlers/', 'lib/contract/'].filter((folder) => !paths.some((path) => path.startsWith(folder))).map((folder) => `${folder} is empty`),

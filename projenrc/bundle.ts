@@ -5,6 +5,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, extname, join, relative } from 'node:path';
 import { build, type BuildOptions, type Loader, type Plugin, transform } from 'esbuild';
+import { flattenDiagnosticMessageText, ModuleKind, ScriptTarget, transpileDeclaration } from 'typescript';
 import { type LockedPackages, sbomOf } from './sbom';
 
 const ROOT = join(__dirname, '..');
@@ -63,6 +64,24 @@ export function cliBundle(outdir: string): BuildOptions & { write: false } {
   };
 }
 
+/** The feature client that users import, `thalos-brain/client`. The AWS SDK is in it: the package may name none as a dependency. */
+export function clientBundle(outdir: string): BuildOptions & { write: false } {
+  return { ...COMMON, entryPoints: ['runtime/feature-client/index.ts'], outdir };
+}
+
+/** Its types: files that need no other of runtime/, and take the contract's from where jsii compiles it to. */
+export function clientTypes(): [path: string, content: Uint8Array][] {
+  return ['api', 'index'].map((name) => {
+    const source = readFileSync(join(ROOT, 'runtime', 'feature-client', `${name}.ts`), 'utf8');
+    const { outputText, diagnostics = [] } = transpileDeclaration(source, {
+      fileName: `${name}.ts`, compilerOptions: { module: ModuleKind.NodeNext, target: ScriptTarget.ES2022, strict: true }, reportDiagnostics: true,
+    });
+    const [problem] = diagnostics;
+    if (problem) throw new Error(`runtime/feature-client/${name}.ts: ${flattenDiagnosticMessageText(problem.messageText, '\n')}`);
+    return [join('client', `${name}.d.ts`), Buffer.from(outputText.replace("'../../src/contract'", "'../../lib/contract'"))];
+  });
+}
+
 /** Path below assets/ → content. */
 async function bundles(): Promise<Map<string, Uint8Array>> {
   const handlers = readdirSync(join(ROOT, 'runtime/handlers')).filter((file) => file.endsWith('.lambda.ts')).sort();
@@ -78,8 +97,10 @@ async function bundles(): Promise<Map<string, Uint8Array>> {
     })),
     ...processes,
     build(cliBundle(join(ASSETS, 'cli'))),
+    build(clientBundle(join(ASSETS, 'client'))),
   ]);
   const files = new Map(results.flatMap((result) => result.outputFiles).map((file) => [relative(ASSETS, file.path), file.contents]));
+  for (const [path, content] of clientTypes()) files.set(path, content);
   files.set(CLI, Buffer.concat([Buffer.from('#!/usr/bin/env node\n'), files.get(CLI)!]));
   for (const [position, name] of PROCESSES.entries()) {
     files.set(join(name, 'Dockerfile'), readFileSync(join(ROOT, 'runtime', name, 'Dockerfile')));

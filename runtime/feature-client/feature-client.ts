@@ -1,38 +1,19 @@
-/**
- * The client of the feature store for handlers: rows in, rows out, by the same rules as an import.
- *
- * A write is monotonic: of an entity's rows the newest stays, in whichever order they arrive and however often. Writing a row again is safe.
- */
+/** The client of the feature store for handlers: rows in, rows out, by the same rules as an import. */
+import type { FeatureClient as FeatureClientApi, FeatureRecord, FoundFeatures, PutOutcome, RowsFailed } from './api';
 import { ingestMetrics } from './ingest-metrics';
-import type { FeatureGroupSchema, FeatureValue, QuarantinedRow, QuarantineReason } from '../../src/contract';
+import type { FeatureGroupSchema, FeatureValue, QuarantinedRow } from '../../src/contract';
 import type { WriteOutcome } from '../adapters/aws/dynamodb-online-store';
 import { BatchProfile } from '../core/data-quality/batch-profile';
 import { quarantinedRow, type Refusal, RowCheck } from '../core/data-quality/row-check';
-import { type FeatureRecord, isRefusal, readRow } from '../core/data-quality/row-reader';
+import { isRefusal, readRow } from '../core/data-quality/row-reader';
 import { BrainError, refuse } from '../core/errors';
 import { countsUntil } from '../core/feature-row';
 import { type Clock, type FeatureRow, type FeatureWrite, type OnlineFeatureStore, SYSTEM_CLOCK } from '../core/ports';
 
-/** What is known about an entity. */
-export interface FoundFeatures {
-  /** When the values became true, and when the brain learned them. */
-  readonly eventTime: Date;
-  readonly createdTime: Date;
-  /** By feature name; an absent one is not known. An int64 beyond 2^53 is a decimal text. */
-  readonly values: Readonly<Record<string, FeatureValue>>;
-}
-
-/** What became of a row. */
-export type PutOutcome =
-  | { readonly status: 'written' }
-  /** A newer row is there. This one is on its way to the offline table. */
-  | { readonly status: 'stale' }
-  | { readonly status: 'quarantined'; readonly reason: QuarantineReason; readonly text: string }
-  /** Nobody knows: write it again. */
-  | { readonly status: 'failed'; readonly text: string };
-
 /** Not every row was written or refused. */
-export class RowsFailedError extends BrainError {
+export class RowsFailedError extends BrainError implements RowsFailed {
+  declare readonly code: 'FEATURE_STORE_UNAVAILABLE';
+
   /** @param outcomes of all rows, in their order: those that failed are to be written again */
   constructor(readonly outcomes: readonly PutOutcome[], first: BrainError) {
     const failed = outcomes.filter(({ status }) => status === 'failed').length;
@@ -55,7 +36,7 @@ export interface FeatureClientPorts {
   readonly clock?: Clock;
 }
 
-export class FeatureClient {
+export class FeatureClient implements FeatureClientApi {
   private readonly checks: ReadonlyMap<string, RowCheck>;
   private readonly clock: Clock;
 
@@ -64,12 +45,10 @@ export class FeatureClient {
     this.clock = ports.clock ?? SYSTEM_CLOCK;
   }
 
-  /** The newest row of an entity; undefined where there is none, or it has expired. @param entity its key's parts, in the order of the group */
   async get(group: string, ...entity: readonly string[]): Promise<FoundFeatures | undefined> {
     return (await this.getMany(group, [entity]))[0];
   }
 
-  /** One answer for each entity, in their order: calls of 100 keys, side by side. Fails with FEATURE_STORE_UNAVAILABLE. */
   async getMany(group: string, entities: readonly (readonly string[])[]): Promise<(FoundFeatures | undefined)[]> {
     const schema = this.check(group).group;
     const { length } = schema.entityKeys;
@@ -79,16 +58,10 @@ export class FeatureClient {
     return rows.map((row) => (row === undefined || this.clock.now() > countsUntil(schema, row.eventTime) ? undefined : found(row)));
   }
 
-  /** Writes one row: its columns by name, as in a file. Fails as {@link putMany} does. */
   async put(group: string, row: FeatureRecord): Promise<PutOutcome> {
     return (await this.putMany(group, [row]))[0];
   }
 
-  /**
-   * Writes rows, and tells of each what became of it: a bad one keeps no other from being written.
-   *
-   * Fails with {@link RowsFailedError} (FEATURE_STORE_UNAVAILABLE) where some could not be written within the budget; all others were.
-   */
   async putMany(group: string, rows: readonly FeatureRecord[]): Promise<PutOutcome[]> {
     const check = this.check(group);
     const { group: schema } = check;

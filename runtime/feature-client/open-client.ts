@@ -1,41 +1,16 @@
 /** A feature client on AWS: by names that are given, or by those that `connectWriter` and `connectReader` put into a handler's environment. */
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { S3Client } from '@aws-sdk/client-s3';
+import type { FeatureClientOptions } from './api';
 import { FeatureClient } from './feature-client';
 import { Binding, type FeatureGroupSchema } from '../../src/contract';
 import { DynamoDbOnlineStore, endpointOf, lightReader } from '../adapters/aws/dynamodb-online-store';
 import { kinesisClient, LateRows } from '../adapters/aws/late-rows';
 import { QuarantineBucket } from '../adapters/aws/quarantine-bucket';
 import { refuse } from '../core/errors';
-import type { Clock } from '../core/ports';
 
 /** Throttles of a table on demand that doubles its traffic are over by then (DynamoDB developer guide, "On-demand capacity mode"). */
 const WRITE_BUDGET_MS = 10_000;
-
-export interface FeatureClientOptions {
-  /** As `brain.json` has them. */
-  readonly groups: readonly FeatureGroupSchema[];
-  /** Name of the online table. */
-  readonly table: string;
-  /** Name of the Kinesis stream that takes rows which lost. @default - they are in no history */
-  readonly stream?: string;
-  /** Name of the bucket that takes refused rows. @default - they are only told */
-  readonly quarantine?: string;
-  /** @default - what the environment says */
-  readonly region?: string;
-  /** Name of the brain, for metrics. @default brain */
-  readonly brain?: string;
-  /** What quarantined rows name as their source. @default client */
-  readonly source?: string;
-  /** Milliseconds that one row may wait for DynamoDB to take it. @default 10000 */
-  readonly writeBudgetMs?: number;
-  /** Writes under way at once. @default 16 */
-  readonly writesAtOnce?: number;
-  /** Takes lines of the embedded metric format. @default - none */
-  readonly metrics?: (line: string) => unknown;
-  /** @default - the system's */
-  readonly clock?: Clock;
-}
 
 /** The table, and the stream behind it. Fails with INVALID_CONFIGURATION without a Region. */
 export function openFeatureStore(options: FeatureClientOptions): DynamoDbOnlineStore {
@@ -66,7 +41,7 @@ export function openFeatureClient(options: FeatureClientOptions): FeatureClient 
 export function featureClientOf(
   groups: readonly FeatureGroupSchema[], env: Readonly<Record<string, string | undefined>> = process.env, options: Partial<FeatureClientOptions> = {},
 ): FeatureClient {
-  const table = env[Binding.FEATURE_TABLE] || refuse('INVALID_CONFIGURATION', `${Binding.FEATURE_TABLE} is not set: is the function connected to the feature store?`);
+  const table = options.table || env[Binding.FEATURE_TABLE] || refuse('INVALID_CONFIGURATION', `${Binding.FEATURE_TABLE} is not set: is the function connected to the feature store?`);
   return openFeatureClient({
     groups,
     table,

@@ -3,8 +3,9 @@ import { groupNamed, openWorkplace, type Workplace } from './assembly';
 import { type Arguments, ASSEMBLY_OPTION, BRAIN_OPTIONS, type Option, text } from './command';
 import type { FeatureGroupSchema } from '../../src/contract';
 import { reject } from '../adapters/local/local-errors';
+import type { FeatureClientOptions } from '../feature-client/api';
 import type { FeatureClient } from '../feature-client/feature-client';
-import { type FeatureClientOptions, openFeatureClient } from '../feature-client/open-client';
+import { openFeatureClient } from '../feature-client/open-client';
 
 /** Options of every command of `features`. */
 export const FEATURE_OPTIONS: Readonly<Record<string, Option>> = {

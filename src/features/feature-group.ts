@@ -81,6 +81,11 @@ export class FeatureGroup {
     };
   }
 
+  /** The schema as JSON text, for a function that puts or gets rows of this group by `thalos-brain/client`. */
+  toJson(): string {
+    return JSON.stringify(this.schema);
+  }
+
   /** @internal */
   _toSchema(): FeatureGroupSchema {
     return this.schema;

@@ -20,6 +20,12 @@ describe('FeatureGroup', () => {
     });
   });
 
+  test('gives its schema as JSON text, as the client of features takes it', () => {
+    const group = define({ ttl: Duration.days(30) });
+    expect(JSON.parse(group.toJson())).toEqual(group._toSchema());
+    expect(valid(JSON.parse(group.toJson()))).toBe(true);
+  });
+
   test('validates against the contract with everything set', () => {
     const schema = define({
       description: 'What a customer did at a shop',

@@ -235,9 +235,9 @@ export class Backfill extends Construct {
       environmentVariables: variables,
       statements: [this.readsRuns(), this.listsRuns(), keyThrough(this, 's3', encryptionKey, ['kms:Decrypt'])],
     });
-    features.connectReader(new FunctionWorkload(this, 'BackfillReader', writer));
-    features.connectWriter(new FunctionWorkload(this, 'BackfillWriter', writer));
-    features.connectReader(new FunctionWorkload(this, 'ConsistencyCheck', check));
+    features.connectReader(new HandlerWorkload(this, 'BackfillReader', writer));
+    features.connectWriter(new HandlerWorkload(this, 'BackfillWriter', writer));
+    features.connectReader(new HandlerWorkload(this, 'ConsistencyCheck', check));
     return { planner, writer, check };
   }
 
@@ -340,8 +340,8 @@ export class Backfill extends Construct {
   }
 }
 
-/** A function that resources are connected to: their names become its variables. */
-class FunctionWorkload extends Construct implements IWorkload {
+/** A handler of ours that resources are connected to: their names become its variables. */
+class HandlerWorkload extends Construct implements IWorkload {
   readonly role: IRole;
 
   constructor(scope: Construct, readonly workloadName: string, private readonly fn: BrainFunction) {

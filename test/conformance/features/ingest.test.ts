@@ -13,6 +13,7 @@ import { FeatureClient } from '../../../runtime/feature-client/feature-client';
 import { type FeatureGroupSchema, type OnlineImage, OnlineItem, type QuarantinedRow } from '../../../src/contract';
 import { bundleCli } from '../../support/cli-bundle';
 import { HttpFaults } from '../../support/http-faults';
+import { installClient, runIn } from '../../support/installed-client';
 import { CliProcess, eventually, writeAssembly } from '../../support/local-brain';
 
 jest.setTimeout(300_000);
@@ -75,6 +76,36 @@ const row = (account: string, balance: unknown, more: object = {}) => ({ account
 const balances = async (client: FeatureClient, accounts: readonly string[]) => (
   (await client.getMany('account', accounts.map((account) => [account]))).map((found) => found?.values.balance)
 );
+
+test('the client as the package ships it puts rows and gets them back, the newest of each entity', async () => {
+  const project = mkdtempSync(join(tmpdir(), 'thalos-installed-'));
+  await installClient(project);
+  const { printed, ended } = await runIn(project, 'handler.cjs', `
+    const { featureClient } = require('thalos-brain/client');
+    const features = featureClient([${JSON.stringify(GROUP)}], { clock: { now: () => ${NOON} + 60_000 } });
+    const row = (account, balance, event_time) => ({ account, balance, event_time });
+    (async () => {
+      const put = await features.putMany('account', [row('a', 3, ${NOON} + 2), row('c', 4, ${NOON}), row('d', 'many', ${NOON})]);
+      const late = await features.put('account', row('a', 2, ${NOON} + 1));
+      const found = await features.getMany('account', [['a'], ['b'], ['c']]);
+      await features.close();
+      console.log(JSON.stringify([put.map(({ status }) => status), late.status, found.map((each) => each && each.values)]));
+    })();`, {
+    FEATURE_TABLE: table,
+    FEATURE_STREAM: 'changes',
+    BRAIN: 'bank',
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: 'local',
+    AWS_SECRET_ACCESS_KEY: 'local',
+    AWS_ENDPOINT_URL_DYNAMODB: `http://127.0.0.1:${server.port}`,
+    AWS_ENDPOINT_URL_KINESIS: kinesis.endpoint,
+  });
+  const lines = printed.trim().split('\n').map((line) => JSON.parse(line));
+  expect([lines.at(-1), ended]).toEqual([[['written', 'written', 'quarantined'], 'stale', [{ balance: 3 }, null, { balance: 4 }]], 0]);
+  expect(lines[0]).toMatchObject({ Brain: 'bank', IngestedRows: 3, QuarantinedRows: 1 });
+  expect(kinesis.rows).toHaveLength(1);
+  rmSync(project, { recursive: true });
+});
 
 test('64 clients that race leave the newest row of each entity, and every other row is in the history', async () => {
   const events = Array.from({ length: 512 }, (_, n) => row(`a${n % 8}`, n, { event_time: NOON + (n * 37) % 512, created_time: NOON + 1000 }));
