@@ -72,9 +72,11 @@ export const PARTS: { readonly [name: string]: Part } = {
     tests: ['trino/offline-sql.test.ts'],
   },
   'vectors': {
-    proves: 'k-NN scores, filters, generations behind an alias and faults of the network, on OpenSearch; what graphs of Lucene and of FAISS find (FAISS with a native library of our own)',
-    needs: { tools: [NODE, NEWEST_JAVA, MAVEN, GXX], memoryGiB: 2, diskGiB: 1 },
-    tests: ['vectors/vector-search.test.ts', 'vectors/engines.test.ts', 'vectors/provider.test.ts', 'vectors/generations.test.ts'],
+    proves: 'k-NN scores, filters, generations behind an alias, faults of the network and the loss of one of three nodes, on OpenSearch; what graphs of Lucene and of FAISS find '
+      + '(FAISS with a native library of our own)',
+    needs: { tools: [NODE, NEWEST_JAVA, MAVEN, GXX], memoryGiB: 3, diskGiB: 2 },
+    tests: ['vectors/vector-search.test.ts', 'vectors/engines.test.ts', 'vectors/provider.test.ts', 'vectors/generations.test.ts',
+      'vectors/three-nodes.test.ts'],
   },
   'console': {
     proves: 'the web console of the embedded brain, in a real browser (Debian\'s Chromium, which it installs where it may)',

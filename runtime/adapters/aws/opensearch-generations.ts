@@ -68,7 +68,8 @@ export class OpenSearchGenerations implements GenerationCluster {
   }
 
   async create(schema: VectorIndexSchema, generation: string): Promise<void> {
-    await this.unlessThere('PUT', `/${generationIndex(schema, generation)}`, buildBody(schema, this.layout));
+    // what is loaded before its copies are there is lost with its node
+    await this.unlessThere('PUT', `/${generationIndex(schema, generation)}`, buildBody(schema, this.layout), { wait_for_active_shards: 'all' });
   }
 
   async bulk(index: string, generation: string, body: string): Promise<BulkAnswer> {
@@ -90,12 +91,17 @@ export class OpenSearchGenerations implements GenerationCluster {
 
   async seal(index: string, generation: string): Promise<void> {
     const name = generationIndex({ name: index }, generation);
+    // a refresh would wait for it as long as a call may take
+    if ((await this.http.call('GET', `/_cluster/health/${name}`)).body.status === 'red') throw shardAway(name);
     await this.http.call('PUT', `/${name}/_settings`, { body: { index: { 'blocks.write': true } } });
     await this.http.call('POST', `/${name}/_refresh`);
   }
 
   async count(index: string, generation: string): Promise<number> {
-    return Number((await this.http.call('GET', `/${generationIndex({ name: index }, generation)}/_count`)).body.count);
+    const name = generationIndex({ name: index }, generation);
+    const { body: { count, _shards } } = await this.http.call('GET', `/${name}/_count`);
+    if (_shards.successful < _shards.total) throw shardAway(name);
+    return Number(count);
   }
 
   async mergeState(index: string, generation: string): Promise<MergeState> {
@@ -124,6 +130,8 @@ export class OpenSearchGenerations implements GenerationCluster {
     await this.http.call('PUT', `/${name}/_settings`, { body: { index: servingSettings(this.layout) } });
     const query = { wait_for_status: 'green', wait_for_no_relocating_shards: 'true', timeout: `${WAIT_S}s` };
     const { body } = await this.http.call('GET', `/_cluster/health/${name}`, { query, accept: [408] });
+    // copies can be made of what is there only
+    if (body?.status === 'red') throw shardAway(name);
     return body?.status === 'green' && body.timed_out === false;
   }
 
@@ -200,9 +208,9 @@ export class OpenSearchGenerations implements GenerationCluster {
     await this.unlessThere('PUT', `/${VECTOR_BUILDS_INDEX}`, { settings, mappings: RECORDS_MAPPING });
   }
 
-  private async unlessThere(method: string, path: string, body: object): Promise<void> {
+  private async unlessThere(method: string, path: string, body: object, query: Readonly<Record<string, string>> = {}): Promise<void> {
     try {
-      await this.http.call(method, path, { body });
+      await this.http.call(method, path, { query, body });
     } catch (error) {
       if (!(error instanceof OpenSearchRefusal) || error.type !== 'resource_already_exists_exception') throw error;
     }
@@ -219,6 +227,11 @@ export class OpenSearchGenerations implements GenerationCluster {
     return answer.hits.hits;
   }
 }
+
+/** Its node may come back: the step is tried again, and a redrive goes on with it. */
+const shardAway = (name: string): BrainError => new BrainError(
+  'VECTOR_STORE_UNAVAILABLE', `a shard of '${name}' has no copy on any node: try again when its node is back; where that is lost, build again`,
+);
 
 const recordPath = (index: string): string => `/${VECTOR_BUILDS_INDEX}/_doc/${encodeURIComponent(index)}`;
 const partId = (index: string, generation: string, part: number): string => `${index}.${generation}.${part}`;

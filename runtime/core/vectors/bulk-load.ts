@@ -40,6 +40,9 @@ const NOTHING: LoadedPart = { lines: 0, vectors: 0, done: false };
 const passes = (status: number): boolean => status === 429 || status >= 500;
 
 export class BulkLoad {
+  /** What the store said last of a document that it refused. */
+  private refusal = '';
+
   constructor(private readonly index: VectorIndexSchema, private readonly ports: BulkLoadPorts) {}
 
   /** Loads until the lines or the time are over. Empty lines count, and write nothing. */
@@ -84,7 +87,7 @@ export class BulkLoad {
       }
       rest = refused;
       if (rest.length === 0) return;
-      if (this.ports.now() - progressed > PATIENCE_MS) stop('LOAD_STALLED', `${where}: no document was taken for ${PATIENCE_MS / 1000} s; the domain has too few nodes for its load`);
+      if (this.ports.now() - progressed > PATIENCE_MS) stop('LOAD_STALLED', `${where}: no document was taken for ${PATIENCE_MS / 1000} s (${this.refusal}); the domain has too few nodes for its load, or lost one`);
       await this.ports.sleep(wait * this.ports.random());
       wait = Math.min(LONGEST_WAIT_MS, wait * 2);
     }
@@ -93,7 +96,10 @@ export class BulkLoad {
   /** The documents that were refused for now. */
   private async attempt(documents: readonly string[], where: string): Promise<readonly string[]> {
     const { status, items } = await this.ports.send(documents.join(''));
-    if (passes(status)) return documents;
+    if (passes(status)) {
+      this.refusal = `HTTP ${status}`;
+      return documents;
+    }
     // above the domain's limit for a request (10 MiB on small instances): halves of it may pass
     if (status === 413 && documents.length > 1) {
       const middle = Math.ceil(documents.length / 2);
@@ -103,6 +109,10 @@ export class BulkLoad {
     if (items.length !== documents.length) stop('BUILD_REFUSED', `${where}: the vector store answered for ${items.length} of ${documents.length} documents`);
     const wrong = items.findIndex((item) => item.status >= 300 && !passes(item.status));
     if (wrong >= 0) stop('INVALID_VECTOR', `${where}: ${documents[wrong].slice(0, 80).split('\n')[0]} is refused (${items[wrong].reason})`);
-    return documents.filter((_, at) => passes(items[at].status));
+    return documents.filter((_, at) => {
+      const refused = passes(items[at].status);
+      if (refused) this.refusal = items[at].reason;
+      return refused;
+    });
   }
 }

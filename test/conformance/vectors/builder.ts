@@ -10,6 +10,9 @@ import { runBuild } from '../../../runtime/core/vectors/run-build';
 import type { RecallGate, VectorIndexLayout, VectorIndexSchema } from '../../../src/contract';
 import type { TestDocument } from '../../runtime/contract/vector-document';
 
+/** Of one part of a source; some may come late. */
+type Documents = readonly TestDocument[] | AsyncIterable<TestDocument>;
+
 const ONE_NODE: VectorIndexLayout = { shards: 1, replicas: 0, buildReplicas: 0 };
 const GATE: RecallGate = { k: 5, sample: 20, least: 0.8 };
 
@@ -23,7 +26,7 @@ export class GenerationBuilder {
   constructor(private readonly cluster: GenerationCluster, private readonly index: VectorIndexSchema, private readonly gate = GATE) {}
 
   /** Builds from documents, part by part; gives the generation. */
-  run(id: string, parts: readonly (readonly TestDocument[])[], bulkBytes = 20_000): Promise<string> {
+  run(id: string, parts: readonly Documents[], bulkBytes = 20_000): Promise<string> {
     const { cluster, index } = this;
     return runBuild(this.build(id), {
       parts: parts.length,
@@ -51,6 +54,6 @@ export class GenerationBuilder {
   }
 }
 
-async function* linesOf(documents: readonly TestDocument[]): AsyncIterable<string> {
-  for (const { id, vector, fields } of documents) yield JSON.stringify({ id, vector, ...fields });
+async function* linesOf(documents: Documents): AsyncIterable<string> {
+  for await (const { id, vector, fields } of documents) yield JSON.stringify({ id, vector, ...fields });
 }

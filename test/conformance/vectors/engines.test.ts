@@ -1,5 +1,6 @@
-/** Indexes of both engines on the real k-NN plugin: what their graphs find of what looking at every vector finds. */
+/** Indexes of both engines on the real k-NN plugin: what their graphs find of what looking at every vector finds, and take of memory. */
 import type { Client } from '@opensearch-project/opensearch';
+import { faissGenerations } from './faiss-generations';
 import { addGeneration, referenceSearch, switchAlias } from './indexes';
 import { items, itemsIndex, ItemSequence } from './items';
 import { OpenSearchServer } from './opensearch-server';
@@ -48,3 +49,5 @@ describe.each(['lucene', 'faiss'] as const)('an index of %s', (engine) => {
     }
   });
 });
+
+faissGenerations(() => server, GRAPHS);

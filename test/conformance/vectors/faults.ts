@@ -10,7 +10,7 @@ import { DeadlineTimers } from '../../../runtime/core/resilience/deadline-timers
 import { GuardedVectorSearch } from '../../../runtime/core/resilience/guards';
 import { NO_TELEMETRY, type TelemetryEvent } from '../../../runtime/core/telemetry';
 import type { Tensor } from '../../../runtime/core/tensors';
-import type { ModelManifest } from '../../../src/contract';
+import type { ModelManifest, VectorIndexSchema } from '../../../src/contract';
 import { CONFIGURATION, MANIFEST, MemoryFeatures } from '../../runtime/core/brain.fixture';
 import { type Fault, FaultProxy } from '../../support/fault-proxy';
 import { HttpFaults } from '../../support/http-faults';
@@ -20,15 +20,21 @@ const REQUEST_MS = 1500;
 /** Of one try: a degradable search has 60 % of the request's time, which is less than two of these. */
 const TRY_MS = 500;
 const ROWS = 2;
-export const INDEX = itemsIndex('near');
-const BRAIN = { ...CONFIGURATION, vectorIndexes: [INDEX] };
+const INDEX = itemsIndex('near');
+/** Until an answer is whole again. */
+const RECOVERY_MS = 120_000;
 
 const manifest = (enrichment: ModelManifest['enrichment'], ...inputs: ModelManifest['inputs']): ModelManifest => ({ ...MANIFEST, inputs, enrichment });
-const planOf = (given: ModelManifest): ModelPlan => planModel({ name: given.name, version: given.version, manifest: given }, BRAIN);
+const planOf = (given: ModelManifest, index = INDEX): ModelPlan => (
+  planModel({ name: given.name, version: given.version, manifest: given }, { ...CONFIGURATION, vectorIndexes: [index] })
+);
 const NEIGHBOURS = { name: 'neighbours', datatype: 'FP32' as const, shape: [-1, 3, 1] };
 const SEARCH = { input: 'route', index: INDEX.name, k: 3, tensor: NEIGHBOURS.name, fields: ['_score'] };
 /** Filled where the neighbours are not there in time. */
-export const SOFT = planOf(manifest({ vectors: [{ ...SEARCH, fill: -1, onUnavailable: 'fill' }] }, NEIGHBOURS));
+export const softPlan = (index: VectorIndexSchema): ModelPlan => (
+  planOf(manifest({ vectors: [{ ...SEARCH, index: index.name, fill: -1, onUnavailable: 'fill' }] }, NEIGHBOURS), index)
+);
+const SOFT = softPlan(INDEX);
 const FIRM = planOf(manifest({ vectors: [SEARCH] }, NEIGHBOURS));
 const FEATURES_ONLY = planOf(manifest({ ...MANIFEST.enrichment, vectors: [] }, MANIFEST.inputs[1]));
 
@@ -66,12 +72,14 @@ export class Traffic {
   }
 
   /** Asks until the neighbours are there again. */
-  async recovers(): Promise<void> {
-    for (;;) {
-      const { degraded } = await this.ask(SOFT);
+  async recovers(plan = SOFT): Promise<void> {
+    for (const end = Date.now() + RECOVERY_MS; Date.now() < end;) {
+      const { degraded } = await this.ask(plan);
       if (degraded.length === 0) return;
+      // an open breaker answers at once: others must come to their turn
       await new Promise(setImmediate);
     }
+    throw new Error(`no answer had its neighbours within ${RECOVERY_MS / 1000} s`);
   }
 }
 

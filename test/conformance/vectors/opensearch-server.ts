@@ -18,21 +18,29 @@ const AS_ROOT = process.getuid?.() === 0;
 
 /** What its start script gives the JVM (bin/opensearch, config/jvm.options), less what costs time at the start: the compiler's second stage. */
 const JVM = [
-  '-Xms512m', '-Xmx512m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Dfile.encoding=UTF-8', '-Djava.awt.headless=true', '-Djna.nosys=true',
+  '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Dfile.encoding=UTF-8', '-Djava.awt.headless=true', '-Djna.nosys=true',
   '-Dio.netty.noUnsafe=true', '-Dio.netty.noKeySetOptimization=true', '-Dlog4j.shutdownHookEnabled=false', '-Dlog4j2.disable.jmx=true',
   '-Dopensearch.networkaddress.cache.ttl=60', '-Dopensearch.distribution.type=zip', '-Dopensearch.bundled_jdk=false',
   '--add-modules=jdk.incubator.vector', '--add-opens=java.base/java.nio=ALL-UNNAMED', '-javaagent:agent/opensearch-agent.jar',
 ];
 
+/** Settings of `opensearch.yml`. */
+export type Settings = Readonly<Record<string, string | number>>;
+
 export interface OpenSearchOptions {
   /** Gives the k-NN plugin a native library, without which the first document of an index with the FAISS engine ends the node. @default false */
   readonly faiss?: boolean;
+  /** MiB. @default 512 */
+  readonly heap?: number;
 }
+
+/** Of each of three nodes, MiB. */
+const SMALL_HEAP = 384;
 
 /** One node of OpenSearch with its k-NN plugin, on free ports of the loopback address. */
 export class OpenSearchServer {
-  /** @param settings of `opensearch.yml` beyond those of a single node */
-  static async start(settings: Readonly<Record<string, string | number>> = {}, { faiss = false }: OpenSearchOptions = {}): Promise<OpenSearchServer> {
+  /** @param settings beyond those of a single node */
+  static async start(settings: Settings = {}, { faiss = false, heap = 512 }: OpenSearchOptions = {}): Promise<OpenSearchServer> {
     const folder = mkdtempSync(join(tmpdir(), 'opensearch-'));
     const home = install(folder);
     const native = faiss ? { jvm: [`-Djava.library.path=${installFaiss(folder)}`, '--enable-native-access=ALL-UNNAMED'], settings: PLAIN_FAISS } : { jvm: [], settings: {} };
@@ -55,19 +63,17 @@ export class OpenSearchServer {
       ...native.settings,
       ...settings,
     };
-    const server = spawn(newestJava(), [
-      ...JVM, ...native.jvm, `-Djava.io.tmpdir=${join(folder, 'tmp')}`, `-Dopensearch.path.home=${home}`, `-Dopensearch.path.conf=${join(folder, 'conf')}`,
+    const server = new OpenSearchServer(folder, home, [
+      `-Xms${heap}m`, `-Xmx${heap}m`, ...JVM, ...native.jvm,
+      `-Djava.io.tmpdir=${join(folder, 'tmp')}`, `-Dopensearch.path.home=${home}`, `-Dopensearch.path.conf=${join(folder, 'conf')}`,
       '-cp', 'lib/*', 'org.opensearch.bootstrap.OpenSearch', ...Object.entries(node).map(([name, value]) => `-E${name}=${value}`),
-    ], {
-      cwd: home, stdio: ['ignore', 'pipe', 'pipe'], env: { HOME: folder, PATH: process.env.PATH }, ...AS_ROOT ? { uid: NOBODY, gid: NOBODY } : {},
-    });
-    const starting = new OpenSearchServer(server, folder);
-    await starting.started();
-    return starting;
+    ]);
+    await server.boot();
+    return server;
   }
 
-  /** Three nodes of one cluster, by their names. */
-  static async startThree(settings: Readonly<Record<string, string | number>> = {}): Promise<Record<string, OpenSearchServer>> {
+  /** Three nodes of one cluster, by their names; they have found each other. */
+  static async startThree(settings: Settings = {}, options: OpenSearchOptions = {}): Promise<Record<string, OpenSearchServer>> {
     const names = ['n1', 'n2', 'n3'];
     const ports = await Promise.all(names.map(() => freePort()));
     const started = await Promise.all(names.map((name, at) => OpenSearchServer.start({
@@ -77,14 +83,16 @@ export class OpenSearchServer {
       'node.name': name,
       'transport.port': ports[at],
       ...settings,
-    })));
+    }, { heap: SMALL_HEAP, ...options })));
+    await started[0].client().cluster.health({ wait_for_nodes: String(names.length), timeout: '60s' });
     return Object.fromEntries(names.map((name, at) => [name, started[at]]));
   }
 
   port = 0;
+  private server: ChildProcess | undefined;
   readonly #clients: Client[] = [];
 
-  private constructor(private readonly server: ChildProcess, private readonly folder: string) {}
+  private constructor(private readonly folder: string, private readonly home: string, private readonly command: readonly string[]) {}
 
   get url(): string {
     return `http://127.0.0.1:${this.port}`;
@@ -96,11 +104,20 @@ export class OpenSearchServer {
     return client;
   }
 
+  /** Starts it, also after {@link kill}, with what it had written; on another port then. */
+  async boot(): Promise<void> {
+    this.server = spawn(newestJava(), this.command, {
+      cwd: this.home, stdio: ['ignore', 'pipe', 'pipe'], env: { HOME: this.folder, PATH: process.env.PATH }, ...AS_ROOT ? { uid: NOBODY, gid: NOBODY } : {},
+    });
+    this.port = await portOf(this.server);
+  }
+
   /** Ends it as a loss of power does. */
   async kill(): Promise<void> {
-    if (this.server.exitCode !== null || this.server.signalCode !== null) return;
-    const ended = once(this.server, 'exit');
-    this.server.kill('SIGKILL');
+    const { server } = this;
+    if (!server || server.exitCode !== null || server.signalCode !== null) return;
+    const ended = once(server, 'exit');
+    server.kill('SIGKILL');
     await ended;
   }
 
@@ -109,24 +126,23 @@ export class OpenSearchServer {
     await this.kill();
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
 
-  /** Resolves when the node says that it has started; fails when it ends before. */
-  private started(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      let log = '';
-      const read = (piece: Buffer) => {
-        log += piece.toString();
-        const port = /HttpServerTransport\s*\] \[[^\]]*\] publish_address \{127\.0\.0\.1:(\d+)\}/.exec(log);
-        if (!port || !/\] started$/m.test(log)) return;
-        this.port = Number(port[1]);
-        for (const stream of [this.server.stdout!, this.server.stderr!]) stream.off('data', read).resume();
-        resolve();
-      };
-      this.server.stdout!.on('data', read);
-      this.server.stderr!.on('data', read);
-      this.server.once('exit', (code) => reject(new Error(`OpenSearch ended with ${code} before it had started:\n${log.slice(-4000)}`)));
-    });
-  }
+/** Of HTTP, once the node says that it has started; fails when it ends before. */
+function portOf(server: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let log = '';
+    const read = (piece: Buffer) => {
+      log += piece.toString();
+      const port = /HttpServerTransport\s*\] \[[^\]]*\] publish_address \{127\.0\.0\.1:(\d+)\}/.exec(log);
+      if (!port || !/\] started$/m.test(log)) return;
+      for (const stream of [server.stdout!, server.stderr!]) stream.off('data', read).resume();
+      resolve(Number(port[1]));
+    };
+    server.stdout!.on('data', read);
+    server.stderr!.on('data', read);
+    server.once('exit', (code) => reject(new Error(`OpenSearch ended with ${code} before it had started:\n${log.slice(-4000)}`)));
+  });
 }
 
 /** The installed server, at a place where the account that runs it may read. */

@@ -85,7 +85,7 @@ describe('a bulk load', () => {
 
   test('waits longer from refusal to refusal, and gives up after two minutes without a document', async () => {
     const store = new Store(() => 429);
-    await expect(store.load().run(lines([document(1)]), { source: 's', until: Infinity })).rejects.toMatchObject({ code: 'LOAD_STALLED' });
+    await expect(store.load().run(lines([document(1)]), { source: 's', until: Infinity })).rejects.toMatchObject({ code: 'LOAD_STALLED', message: expect.stringContaining('(HTTP 429)') });
     expect(store.now).toBeGreaterThan(120_000);
     expect(store.bulks).toBeLessThan(20);
   });
