@@ -10,7 +10,7 @@ import { ClusterServices, DataPlane, FoundationPlane, OperationsPlane, ServingPl
 import { brainNameOf } from './private/names';
 import { Model } from './registry';
 import { StorageOptions } from './storage';
-import { VectorIndex } from './vectors';
+import { VectorIndex, VectorStoreOptions } from './vectors';
 
 /** What a brain is made of. Everything but the environment may be left out: a brain without any model deploys completely. */
 export interface BrainProps {
@@ -31,6 +31,9 @@ export interface BrainProps {
 
   /** What is searched by similarity. @default - no vector store */
   readonly vectorIndexes?: VectorIndex[];
+
+  /** How vectors are kept, and generations of them built. @default - as each option says */
+  readonly vectorStore?: VectorStoreOptions;
 
   /** Your own VPC, or the addresses and zones of a new one. @default - a new VPC over three zones of the stack's region */
   readonly network?: BrainNetworkOptions;

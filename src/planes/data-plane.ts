@@ -1,11 +1,15 @@
+import { Duration } from 'aws-cdk-lib';
+import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
 import { FeatureGroup, FeatureStore, FeatureStoreOptions, OfflineStrategy } from '../features';
 import { FoundationPlane } from './foundation-plane';
+import { VECTOR_BUILDS_PREFIX } from '../contract';
 import { PayloadCapture } from '../observability';
 import { RolloutConfiguration } from '../release';
 import { ArtifactStore, StorageOptions, TrainingSetStore } from '../storage';
-import { VectorIndex, VectorStore } from '../vectors';
+import { privateBucket, UNFINISHED_UPLOADS } from '../storage/private-bucket';
+import { VectorIndex, VectorIndexBuild, VectorStore, VectorStoreOptions } from '../vectors';
 
 /** Properties of {@link DataPlane}. */
 export interface DataPlaneProps {
@@ -23,11 +27,18 @@ export interface DataPlaneProps {
   readonly storage?: StorageOptions;
   /** What is searched by similarity. @default - no vector store */
   readonly vectorIndexes?: VectorIndex[];
+  /** How vectors are kept, and generations of them built. @default - as each option says */
+  readonly vectorStore?: VectorStoreOptions;
   /** Whether payloads are captured. @default false */
   readonly capture?: boolean;
   /** Where the vector store is made: an OpenSearch upgrade must roll in a stack of its own. Alarms there are the brain's. @default - in this plane */
   readonly vectorScope?: Construct;
 }
+
+/** How long the list of a build's parts stays: a build that died may be gone on with for as long as Step Functions redrives it, 14 days. */
+const BUILD_LISTS = Duration.days(14);
+/** Vectors that were overwritten or deleted by mistake can be brought back as long. */
+const NONCURRENT = Duration.days(30);
 
 /** What the brain knows: artifacts, features, vectors, and which model versions serve. */
 export class DataPlane extends Construct {
@@ -43,6 +54,12 @@ export class DataPlane extends Construct {
   /** Nearest-neighbour search; absent in a brain without vector indexes. */
   readonly vectors?: VectorStore;
 
+  /** What generations of vector indexes are built from: `.jsonl` and `.jsonl.gz`; absent in a brain without vector indexes. */
+  readonly vectorSource?: IBucket;
+
+  /** Builds generations of each vector index, by the index's name. */
+  readonly vectorBuilds: { [index: string]: VectorIndexBuild } = {};
+
   /** Captured payloads; absent in a brain that captures none. */
   readonly capture?: PayloadCapture;
 
@@ -52,7 +69,7 @@ export class DataPlane extends Construct {
   constructor(scope: Construct, id: string, props: DataPlaneProps) {
     super(scope, id);
     const { environment, foundation, name, featureGroups = [], vectorIndexes = [] } = props;
-    const { alerts, keys, network, roles, serviceLinkedRoles } = foundation;
+    const { alerts, keys } = foundation;
     for (const watched of [this, props.vectorScope ?? this]) alerts.listenTo(watched);
 
     this.artifacts = new ArtifactStore(this, 'Artifacts', { environment, encryptionKey: keys.data });
@@ -60,19 +77,49 @@ export class DataPlane extends Construct {
     this.trainingSets = !this.features?.offline ? undefined : new TrainingSetStore(this, 'TrainingSets', {
       environment, encryptionKey: keys.training, artifacts: this.artifacts, retention: props.storage?.trainingSets,
     });
-    this.vectors = vectorIndexes.length === 0 ? undefined : new VectorStore(props.vectorScope ?? this, 'Vectors', {
+    if (vectorIndexes.length > 0) {
+      this.vectorSource = props.vectorStore?.source ?? this.createVectorSource(props);
+      this.vectors = this.createVectors(props, vectorIndexes, this.vectorSource);
+    }
+    this.capture = !props.capture ? undefined : new PayloadCapture(this, 'Capture', {
+      environment, encryptionKey: keys.telemetry, logsKey: keys.logs, artifacts: this.artifacts, retention: props.storage?.telemetry,
+    });
+    this.rollout = new RolloutConfiguration(this, 'Rollout', { environment, name, encryptionKey: keys.data, logsKey: keys.logs });
+  }
+
+  private createVectors(props: DataPlaneProps, indexes: VectorIndex[], source: IBucket): VectorStore {
+    const { environment, foundation: { keys, network, roles, serviceLinkedRoles }, name, vectorStore: { version, gate, loaders } = {} } = props;
+    const store = new VectorStore(props.vectorScope ?? this, 'Vectors', {
       environment,
       network,
       encryptionKey: keys.vectors,
       logsKey: keys.logs,
       masterRole: roles.vectorAdmin,
-      indexes: vectorIndexes,
+      indexes,
       serviceLinkedRoles,
+      version,
     });
-    this.capture = !props.capture ? undefined : new PayloadCapture(this, 'Capture', {
-      environment, encryptionKey: keys.telemetry, logsKey: keys.logs, artifacts: this.artifacts, retention: props.storage?.telemetry,
+    for (const index of indexes) {
+      // within the store: its access control names their roles
+      this.vectorBuilds[index.name] = new VectorIndexBuild(store, `BuildOf${index.name}`, {
+        environment, name, logsKey: keys.logs, store, index, source, gate, loaders,
+      });
+    }
+    return store;
+  }
+
+  /** Beside the other buckets, not with the domain: what it holds is what lost generations are built from again. */
+  private createVectorSource({ environment, foundation: { keys } }: DataPlaneProps): IBucket {
+    const bucket = privateBucket(this, 'VectorSource', {
+      environment,
+      encryptionKey: keys.vectors,
+      lifecycleRules: [
+        { prefix: `${VECTOR_BUILDS_PREFIX}/`, expiration: BUILD_LISTS },
+        { noncurrentVersionExpiration: NONCURRENT, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS },
+      ],
     });
-    this.rollout = new RolloutConfiguration(this, 'Rollout', { environment, name, encryptionKey: keys.data, logsKey: keys.logs });
+    this.artifacts._keepAccessLogOf(bucket, 'vector-source/');
+    return bucket;
   }
 
   private createFeatures({ environment, foundation: { keys }, featureStore = {} }: DataPlaneProps, groups: FeatureGroup[]): FeatureStore {

@@ -9,7 +9,7 @@ import { BrainEnvironment } from '../environment';
 
 export interface BrainStateMachineProps {
   readonly environment: BrainEnvironment;
-  /** Encrypts the log group. */
+  /** Encrypts log group, definition and executions; its policy admits log delivery, as that of `BrainKeys.logs` does. */
   readonly logsKey: IKey;
   /** Amazon States Language in JSONata; `QueryLanguage` and `TimeoutSeconds` are added. */
   readonly definition: { readonly StartAt: string; readonly States: object };
@@ -29,7 +29,10 @@ const NAME_MAX = 512;
  */
 const LOG_PREFIX = '/aws/vendedlogs/states/';
 
-/** A state machine of ours: its own encrypted log group without data, traces, and a role that holds nothing but what is asked for. */
+/** How long Step Functions uses one data key: its default. */
+const DATA_KEY = Duration.minutes(5);
+
+/** A state machine of ours: encrypted, with its own log group without data, traces, and a role that holds nothing but what is asked for. */
 export class BrainStateMachine extends Construct {
   readonly stateMachineArn: string;
   readonly role: Role;
@@ -55,11 +58,16 @@ export class BrainStateMachine extends Construct {
         new PolicyStatement({
           actions: [
             'logs:CreateLogDelivery', 'logs:DeleteLogDelivery', 'logs:DescribeLogGroups', 'logs:DescribeResourcePolicies', 'logs:GetLogDelivery',
-            'logs:ListLogDeliveries', 'logs:PutResourcePolicy', 'logs:UpdateLogDelivery',
+            'logs:ListLogDeliveries', 'logs:PutResourcePolicy', 'logs:UpdateLogDelivery', 'xray:PutTelemetryRecords', 'xray:PutTraceSegments',
           ],
           resources: ['*'],
         }),
-        new PolicyStatement({ actions: ['xray:PutTelemetryRecords', 'xray:PutTraceSegments'], resources: ['*'] }),
+        // for lines of the log on their way (Step Functions developer guide, "Data at rest encryption", CloudWatch Logs)
+        new PolicyStatement({
+          actions: ['kms:GenerateDataKey'],
+          resources: [props.logsKey.keyArn],
+          conditions: { StringEquals: { 'kms:EncryptionContext:SourceArn': `arn:${stack.partition}:logs:${stack.region}:${stack.account}:*` } },
+        }),
         ...props.statements,
       ],
     });
@@ -72,21 +80,28 @@ export class BrainStateMachine extends Construct {
         level: 'ALL', includeExecutionData: false, destinations: [{ cloudWatchLogsLogGroup: { logGroupArn: this.logGroup.logGroupArn } }],
       },
       tracingConfiguration: { enabled: true },
+      encryptionConfiguration: { type: 'CUSTOMER_MANAGED_KMS_KEY', kmsKeyId: props.logsKey.keyArn, kmsDataKeyReusePeriodSeconds: DATA_KEY.toSeconds() },
     });
     // Step Functions checks the log's destination and what its role may do when the machine is made
     machine.node.addDependency(access);
     this.stateMachineArn = machine.attrArn;
 
-    if (props.distributed) {
-      // apart from the others: it names the machine, which waits for them
-      new Policy(this, 'Children', {
-        roles: [this.role],
-        statements: [
+    // apart from the others: these name the machine, which waits for them
+    new Policy(this, 'Own', {
+      roles: [this.role],
+      statements: [
+        // of an execution, and of those of a distributed map; a condition by service would stop them (the same guide, "Scoping with kms:ViaService")
+        new PolicyStatement({
+          actions: ['kms:Decrypt', 'kms:GenerateDataKey'],
+          resources: [props.logsKey.keyArn],
+          conditions: { StringLike: { 'kms:EncryptionContext:aws:states:stateMachineArn': [this.stateMachineArn, `${this.stateMachineArn}/*`] } },
+        }),
+        ...props.distributed ? [
           new PolicyStatement({ actions: ['states:StartExecution'], resources: [this.stateMachineArn] }),
           new PolicyStatement({ actions: ['states:DescribeExecution', 'states:StopExecution'], resources: [`${this.executions()}:*`, `${this.executions()}/*:*`] }),
-        ],
-      });
-    }
+        ] : [],
+      ],
+    });
   }
 
   /** Executions of which `AWS/States` says so, e.g. `ExecutionsFailed`: how many in five minutes. */

@@ -38,7 +38,7 @@ export class BrainKeys extends Construct {
   /** Kubernetes secrets, and the volumes of the GPU nodes. Auto Mode's own nodes use the account's key for EBS. */
   readonly cluster: Key;
 
-  /** Log groups, and the variables of functions. */
+  /** Log groups, the variables of functions, and what state machines do. */
   readonly logs: Key;
 
   /** Notifications of alarms and events, and nothing else. */
@@ -53,7 +53,7 @@ export class BrainKeys extends Construct {
     this.telemetry = this.addKey('Telemetry', of('captured payloads'));
     this.vectors = this.addKey('Vectors', of('vector store'), this.accessLogDelivery());
     this.cluster = this.addKey('Cluster', of('Kubernetes secrets and node volumes'), ...this.nodeVolumes());
-    this.logs = this.addKey('Logs', of('logs'), this.logGroups());
+    this.logs = this.addKey('Logs', of('logs'), this.logGroups(), this.logDelivery());
     this.alerts = this.addKey('Alerts', of('notifications'), this.alarms(), this.events());
   }
 
@@ -133,6 +133,18 @@ export class BrainKeys extends Construct {
       actions: USE,
       resources: ['*'],
       conditions: { ArnLike: { 'kms:EncryptionContext:aws:logs:arn': `arn:${partition}:logs:${region}:${account}:log-group:*` } },
+    });
+  }
+
+  /** State machines encrypt the lines of their logs, and the delivery decrypts them (Step Functions developer guide, "Data at rest encryption"). */
+  private logDelivery(): PolicyStatement {
+    const { account, partition, region } = Stack.of(this);
+    return new PolicyStatement({
+      sid: 'LogDelivery',
+      principals: [new ServicePrincipal('delivery.logs.amazonaws.com')],
+      actions: ['kms:Decrypt'],
+      resources: ['*'],
+      conditions: { StringEquals: { 'kms:EncryptionContext:SourceArn': `arn:${partition}:logs:${region}:${account}:*` } },
     });
   }
 

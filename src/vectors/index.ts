@@ -5,3 +5,4 @@ export * from './vector-index';
 export * from './vector-index-build';
 export * from './vector-quantization';
 export * from './vector-store';
+export * from './vector-store-options';

@@ -1,20 +1,19 @@
-import { Duration, Stack } from 'aws-cdk-lib';
+import { CfnOutput, Duration, Stack } from 'aws-cdk-lib';
 import { Alarm, ComparisonOperator, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { CfnSecurityGroupIngress, Peer, Port as Ec2Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
 import { IRole, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { buildDefinition } from './build-definition';
 import { layoutOf } from './index-layout';
+import { loadStatements } from './load-statements';
 import { VectorIndex } from './vector-index';
 import { VectorStore } from './vector-store';
 import {
-  Binding, DEFAULT_RECALL_GATE, DimensionName, GENERATION_SEPARATOR, MetricsNamespace, VECTOR_BUILDS_INDEX, VECTOR_BUILDS_PREFIX,
-  VECTOR_INDEX_DIMENSION, VectorBuildEnv, VectorMetric, VectorStoreName,
+  Binding, DEFAULT_RECALL_GATE, DimensionName, MetricsNamespace, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VectorBuildEnv, VectorMetric,
+  VectorStoreName,
 } from '../contract';
 import { BrainEnvironment } from '../environment';
-import { IBrainNetwork } from '../network';
 import { BrainFunction } from '../private/brain-function';
 import { BrainStateMachine } from '../private/brain-state-machine';
 import { requireInteger } from '../private/declarations';
@@ -37,8 +36,6 @@ export interface VectorIndexBuildProps {
   readonly environment: BrainEnvironment;
   /** The brain's name, a dimension of its metrics. */
   readonly name: string;
-  /** Where the function's network interfaces are: the subnets of the store. */
-  readonly network: IBrainNetwork;
   /** Encrypts logs and environment variables. */
   readonly logsKey: IKey;
   /** Holds the index. */
@@ -53,7 +50,6 @@ export interface VectorIndexBuildProps {
   readonly loaders?: number;
 }
 
-const HTTPS = 443;
 /** The longest time of a function; a step stops by itself before, and is asked again. */
 const CALL = Duration.minutes(15);
 const EXECUTION = Duration.days(2);
@@ -71,20 +67,20 @@ export class VectorIndexBuild extends Construct {
   /** Builds a generation, or returns to the one before. */
   readonly stateMachineArn: string;
 
-  /** Role of the function that takes every step. Map it to one of the domain that may do what a build does. */
+  /** Role of the function that takes every step. In another stack than its store, map it to one of the domain that may do what a build does. */
   readonly role: IRole;
 
   /** ARN of that function. */
   readonly functionArn: string;
 
   /** A build failed, was stopped, or ran out of time; nothing of what answers has changed. */
-  readonly failedAlarm: Alarm;
+  readonly alarms: Alarm[];
 
   private readonly dimensions: { [name: string]: string };
 
   constructor(scope: Construct, id: string, props: VectorIndexBuildProps) {
     super(scope, id);
-    const { environment, name, network, logsKey, store, index, source, loaders = 4 } = props;
+    const { environment, name, logsKey, store, index, source, loaders = 4 } = props;
     if (!store.indexes.includes(index)) {
       fail(this, 'ForeignIndex', `vector index '${index.name}' must be one of the store's, which holds ${store.indexes.map((own) => own.name).join(', ')}`);
     }
@@ -93,23 +89,6 @@ export class VectorIndexBuild extends Construct {
     this.dimensions = { [DimensionName.BRAIN]: name, [VECTOR_INDEX_DIMENSION]: index.name };
     const { partition } = Stack.of(this);
 
-    const securityGroup = new SecurityGroup(this, 'SecurityGroup', {
-      vpc: network.vpc,
-      description: `Builder of vector index ${index.name}: HTTPS to the store and to AWS`,
-      allowAllOutbound: false,
-      allowAllIpv6Outbound: false,
-      disableInlineRules: false,
-    });
-    securityGroup.addEgressRule(Peer.anyIpv4(), Ec2Port.tcp(HTTPS), 'The domain, S3, KMS and CloudWatch');
-    // in this scope: the builder may stand in a later stack than the store
-    new CfnSecurityGroupIngress(this, 'StoreIngress', {
-      groupId: store.securityGroup.securityGroupId,
-      sourceSecurityGroupId: securityGroup.securityGroupId,
-      ipProtocol: 'tcp',
-      fromPort: HTTPS,
-      toPort: HTTPS,
-      description: `Builder of ${index.name}`,
-    });
     const fn = new BrainFunction(this, 'Function', {
       environment,
       logsKey,
@@ -117,7 +96,7 @@ export class VectorIndexBuild extends Construct {
       description: `Steps of building generations of vector index ${index.name}`,
       timeout: CALL,
       memorySize: 1024,
-      network: { vpc: network.vpc, subnets: network.privateSubnets, securityGroup },
+      network: store._functionNetwork(),
       environmentVariables: {
         [Binding.VECTOR_ENDPOINT]: `https://${store.domain.domainEndpoint}`,
         [VectorBuildEnv.BRAIN]: name,
@@ -158,7 +137,8 @@ export class VectorIndexBuild extends Construct {
       ],
     });
     this.stateMachineArn = machine.stateMachineArn;
-    this.failedAlarm = this.alarm(index, machine);
+    this.alarms = [this.alarm(index, machine)];
+    new CfnOutput(this, 'Builds', { value: this.stateMachineArn, description: `State machine that builds generations of vector index ${index.name}` });
   }
 
   /** How far the load of a build is, percent of its parts: the sum since the build began. */
@@ -184,23 +164,8 @@ export class VectorIndexBuild extends Construct {
 
   /** What a build asks of the domain and of S3, by the paths that it uses. */
   private statements({ store, index, source }: VectorIndexBuildProps): PolicyStatement[] {
-    const path = (suffix: string) => `${store.domain.domainArn}/${suffix}`;
-    const generations = path(`${index.name}${GENERATION_SEPARATOR}*`);
-    const records = path(VECTOR_BUILDS_INDEX);
     return [
-      new PolicyStatement({
-        actions: ['es:ESHttpGet', 'es:ESHttpPost', 'es:ESHttpPut'],
-        resources: [generations, records, `${records}/*`],
-      }),
-      // aliases move and generations go in one and the same call
-      new PolicyStatement({ actions: ['es:ESHttpPost'], resources: [path('_aliases')] }),
-      new PolicyStatement({
-        actions: ['es:ESHttpGet'],
-        resources: [
-          path(`_cluster/health/${index.name}${GENERATION_SEPARATOR}*`), path(`_plugins/_knn/warmup/${index.name}${GENERATION_SEPARATOR}*`),
-          path('_plugins/_knn/stats/circuit_breaker_triggered'),
-        ],
-      }),
+      ...loadStatements(store.domain.domainArn, [index.name]),
       new PolicyStatement({ actions: ['s3:GetObject'], resources: [source.arnForObjects('*')] }),
       new PolicyStatement({ actions: ['s3:ListBucket'], resources: [source.bucketArn] }),
       new PolicyStatement({ actions: ['s3:PutObject'], resources: [source.arnForObjects(`${VECTOR_BUILDS_PREFIX}/${index.name}/*`)] }),

@@ -1,6 +1,6 @@
 import { ArnFormat, Lazy, RemovalPolicy, Resource, Stack } from 'aws-cdk-lib';
 import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
-import { CfnSecurityGroupIngress, EbsDeviceVolumeType, ISecurityGroup, ISubnet, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
+import { CfnSecurityGroupIngress, EbsDeviceVolumeType, ISecurityGroup, ISubnet, Peer, Port, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
 import { ArnPrincipal, IRole, Policy, PolicyDocument, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { CfnDomain, Domain, EngineVersion, IDomain, TLSSecurityPolicy } from 'aws-cdk-lib/aws-opensearchservice';
@@ -17,6 +17,7 @@ import { domainAlarms } from './vector-alarms';
 import { VectorIndex } from './vector-index';
 import { VectorProvider } from './vector-provider';
 import { VectorSnapshots } from './vector-snapshots';
+import { FunctionNetwork } from '../private/brain-function';
 import { fail } from '../private/fail';
 import { requireUnique } from '../private/names';
 import { IWorkload } from '../security/workload';
@@ -166,6 +167,7 @@ export class VectorStore extends VectorStoreBase {
   readonly snapshots?: Bucket;
 
   private readonly network: IBrainNetwork;
+  private functions?: SecurityGroup;
   private readonly capacity: VectorCapacity;
   private readonly searchers: IRole[] = [];
   private readonly loaders: IRole[] = [];
@@ -299,6 +301,32 @@ export class VectorStore extends VectorStoreBase {
   /** Gives a role what snapshots and restores into scratch indexes need of it. @internal */
   _addKeeper(role: IRole): void {
     this.keepers.push(role);
+  }
+
+  /** Where functions stand that build and drill: they share one security group, which the domain lets in. @internal */
+  _functionNetwork(): FunctionNetwork {
+    this.functions ??= this.createFunctionGroup();
+    return { vpc: this.network.vpc, subnets: this.network.privateSubnets, securityGroup: this.functions };
+  }
+
+  private createFunctionGroup(): SecurityGroup {
+    const group = new SecurityGroup(this, 'Functions', {
+      vpc: this.network.vpc,
+      description: 'Functions of the vector store: HTTPS to the domain and to AWS',
+      allowAllOutbound: false,
+      allowAllIpv6Outbound: false,
+      disableInlineRules: false,
+    });
+    group.addEgressRule(Peer.anyIpv4(), Port.tcp(HTTPS), 'The domain, S3 and KMS');
+    new CfnSecurityGroupIngress(this, 'FunctionsIngress', {
+      groupId: this.securityGroup.securityGroupId,
+      sourceSecurityGroupId: group.securityGroupId,
+      ipProtocol: 'tcp',
+      fromPort: HTTPS,
+      toPort: HTTPS,
+      description: 'Functions that build generations and restore snapshots',
+    });
+    return group;
   }
 
   /** @internal */

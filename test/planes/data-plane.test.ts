@@ -1,5 +1,6 @@
 import { App, Stack } from 'aws-cdk-lib';
-import { Template } from 'aws-cdk-lib/assertions';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Bucket } from 'aws-cdk-lib/aws-s3';
 import RECOMMENDED_FLAGS from 'aws-cdk-lib/recommended-feature-flags.json';
 import { BrainEnvironment } from '../../src/environment';
 import { EntityKey, Feature, FeatureGroup } from '../../src/features';
@@ -56,11 +57,41 @@ describe('DataPlane', () => {
     app.synth();
     Template.fromStack(data).resourceCountIs('AWS::OpenSearchService::Domain', 0);
     Template.fromStack(vectors).resourceCountIs('AWS::OpenSearchService::Domain', 1);
-    // of the searcher, of the function that makes the indexes, of the snapshots
-    Template.fromStack(vectors).resourceCountIs('AWS::IAM::Policy', 3);
-    expect(vectors.dependencies).toEqual([before]);
+    expect(Object.values(Template.fromStack(vectors).findResources('AWS::IAM::Policy')).flatMap(({ Properties }) => Properties.PolicyName.replace(/^Vectors|[0-9A-F]{8}$/g, '')).sort()).toEqual([
+      'BuildOfflatsFunctionAccess', 'BuildOfflatsMachineAccess', 'BuildOfflatsMachineOwn', 'ProviderHandlerFunctionAccess', 'SearchByService', 'SnapshotsAccess',
+    ]);
+    // of the data plane it reads the bucket that generations are built from
+    expect([...vectors.dependencies].sort((a, b) => (a.node.id < b.node.id ? -1 : 1))).toEqual([data, before]);
     expect(data.dependencies).toEqual([before]);
     expect(before.dependencies).toEqual([]);
+  });
+
+  test('has a machine for each vector index that builds generations, mapped by the store, from a bucket of its own', () => {
+    const two = [...INDEXES, VectorIndex.define('streets', { dimension: 4, similarity: Similarity.L2 })];
+    const { plane, template, data } = create({ vectorIndexes: two, vectorStore: { loaders: 7, gate: { k: 5 } } }, BrainEnvironment.prod());
+    const made = template();
+    expect(Object.keys(plane.vectorBuilds)).toEqual(['flats', 'streets']);
+    made.resourceCountIs('AWS::StepFunctions::StateMachine', 2);
+    const [{ Properties: { Declaration } }] = Object.values(made.findResources('Custom::ThalosVectorIndexes'));
+    for (const build of Object.values(plane.vectorBuilds)) {
+      expect(JSON.stringify(Declaration)).toContain(JSON.stringify(data.resolve(build.role.roleArn)));
+      expect(JSON.stringify(data.resolve(build.stateMachineArn))).toMatch(/BuildOf/);
+    }
+    made.hasResourceProperties('AWS::Lambda::Function', {
+      Environment: { Variables: Match.objectLike({ SOURCE_BUCKET: data.resolve(plane.vectorSource!.bucketName), RECALL_GATE: Match.stringLikeRegexp('"k":5') }) },
+    });
+    expect(JSON.stringify(made.findResources('AWS::StepFunctions::StateMachine')).match(/MaxConcurrency\W+7\b/g)).toHaveLength(2);
+    made.hasResource('AWS::S3::Bucket', {
+      DeletionPolicy: 'Retain',
+      Properties: { LifecycleConfiguration: { Rules: Match.arrayWith([Match.objectLike({ Prefix: 'builds/', ExpirationInDays: 14 })]) }, LoggingConfiguration: Match.anyValue() },
+    });
+  });
+
+  test('builds generations from a bucket of the user, if there is one', () => {
+    const { plane, template, data } = create({ vectorIndexes: INDEXES, vectorStore: { source: Bucket.fromBucketName(new Stack(), 'Source', 'embeddings') } });
+    expect(data.resolve(plane.vectorSource!.bucketName)).toBe('embeddings');
+    template().hasResourceProperties('AWS::Lambda::Function', { Environment: { Variables: Match.objectLike({ SOURCE_BUCKET: 'embeddings' }) } });
+    expect(JSON.stringify(template().findResources('AWS::S3::Bucket'))).not.toContain('vector-source/');
   });
 
   test('connects workloads of the foundation to everything without a reference back', () => {

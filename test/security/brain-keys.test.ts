@@ -82,8 +82,14 @@ describe('the logs key', () => {
     }));
   });
 
+  test('lets the delivery of logs decrypt what state machines encrypt on their way', () => {
+    const { Principal, Action, Condition } = policyOf('Logs').find(({ Sid }) => Sid === 'LogDelivery')!;
+    expect([Principal, Action]).toEqual([{ Service: 'delivery.logs.amazonaws.com' }, 'kms:Decrypt']);
+    expect(JSON.stringify(Condition)).toMatch(/kms:EncryptionContext:SourceArn.*:logs:/);
+  });
+
   test('lets nobody else use it', () => {
-    expect(policyOf('Logs')).toHaveLength(2);
+    expect(policyOf('Logs')).toHaveLength(3);
   });
 });
 

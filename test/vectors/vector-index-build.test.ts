@@ -19,7 +19,9 @@ class TestNetwork extends Construct implements IBrainNetwork {
   }
 }
 
-function create(props: Partial<VectorIndexBuildProps> = {}) {
+const index = (name: string) => VectorIndex.define(name, { dimension: 8, similarity: Similarity.COSINE });
+
+function create(props: Partial<VectorIndexBuildProps> = {}, indexes = [index('flats')]) {
   const stack = new Stack(new App(), 'Vectors', { env: { account: '111111111111', region: 'eu-west-1' } });
   const zones = ['a', 'b', 'c'];
   const vpc = Vpc.fromVpcAttributes(stack, 'Vpc', {
@@ -28,17 +30,18 @@ function create(props: Partial<VectorIndexBuildProps> = {}) {
   const logsKey = new Key(stack, 'LogsKey');
   const network = new TestNetwork(stack, 'Network', vpc);
   const environment = BrainEnvironment.prod();
-  const index = VectorIndex.define('flats', { dimension: 8, similarity: Similarity.COSINE });
   const store = new VectorStore(stack, 'Store', {
     environment,
     network,
     encryptionKey: new Key(stack, 'VectorsKey'),
     logsKey,
     masterRole: new Role(stack, 'Master', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') }),
-    indexes: [index],
+    indexes,
   });
   const source = new Bucket(stack, 'Source', { encryptionKey: new Key(stack, 'SourceKey') });
-  const build = new VectorIndexBuild(stack, 'Build', { environment, name: 'fleet', network, logsKey, store, index, source, ...props });
+  const [build] = indexes.map((each, at) => new VectorIndexBuild(stack, at === 0 ? 'Build' : `Build${at}`, {
+    environment, name: 'fleet', logsKey, store, index: each, source, ...props,
+  }));
   return { stack, build, template: Template.fromStack(stack) };
 }
 
@@ -55,8 +58,18 @@ describe('VectorIndexBuild', () => {
       Runtime: 'nodejs24.x', Timeout: 900, VpcConfig: { SubnetIds: ['subnet-a', 'subnet-b', 'subnet-c'] },
     });
     template.hasResourceProperties('AWS::EC2::SecurityGroupIngress', {
-      Description: 'Builder of flats', FromPort: 443, ToPort: 443, SourceSecurityGroupId: Match.objectLike({ 'Fn::GetAtt': [Match.stringLikeRegexp('^BuildSecurityGroup'), 'GroupId'] }),
+      GroupId: Match.objectLike({ 'Fn::GetAtt': [Match.stringLikeRegexp('^StoreSecurityGroup'), 'GroupId'] }),
+      SourceSecurityGroupId: Match.objectLike({ 'Fn::GetAtt': [Match.stringLikeRegexp('^StoreFunctions'), 'GroupId'] }),
+      FromPort: 443,
+      ToPort: 443,
     });
+  });
+
+  test('shares that way with the builds of other indexes', () => {
+    const { template } = create({}, [index('flats'), index('streets')]);
+    // of the domain, of the function that makes the indexes, of those that build
+    template.resourceCountIs('AWS::EC2::SecurityGroup', 3);
+    template.resourceCountIs('AWS::EC2::SecurityGroupIngress', 2);
   });
 
   test('may do with the domain what a build does, by path: no other index, nothing of its security', () => {
@@ -80,6 +93,20 @@ describe('VectorIndexBuild', () => {
     expect(definitionErrors(JSON.parse(JSON.parse(definition)))).toBe('');
     expect(machine.Properties.LoggingConfiguration).toMatchObject({ IncludeExecutionData: false, Level: 'ALL' });
     template.hasResourceProperties('AWS::Logs::LogGroup', { LogGroupName: Match.stringLikeRegexp('^/aws/vendedlogs/states/'), KmsKeyId: Match.anyValue() });
+  });
+
+  test('is encrypted with the key of the logs, by a role that may use it for this machine alone', () => {
+    const { template } = create();
+    const [[id, machine]] = Object.entries(template.findResources('AWS::StepFunctions::StateMachine'));
+    const KmsKeyId = { 'Fn::GetAtt': [expect.stringMatching(/^LogsKey/), 'Arn'] };
+    expect(machine.Properties.EncryptionConfiguration).toEqual({ Type: 'CUSTOMER_MANAGED_KMS_KEY', KmsKeyId, KmsDataKeyReusePeriodSeconds: 300 });
+    const [use, delivery] = ['BuildMachineOwn', 'BuildMachineAccess'].map((part) => statementsOf(template, part).find(({ Action }) => JSON.stringify(Action).includes('kms:GenerateDataKey')));
+    expect(use).toMatchObject({
+      Action: ['kms:Decrypt', 'kms:GenerateDataKey'],
+      Resource: KmsKeyId,
+      Condition: { StringLike: { 'kms:EncryptionContext:aws:states:stateMachineArn': [{ 'Fn::GetAtt': [id, 'Arn'] }, { 'Fn::Join': ['', [{ 'Fn::GetAtt': [id, 'Arn'] }, '/*']] }] } },
+    });
+    expect(delivery.Condition.StringEquals['kms:EncryptionContext:SourceArn']).toBeDefined();
   });
 
   test('alarms where a build fails, is stopped or takes too long', () => {

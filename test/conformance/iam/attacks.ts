@@ -25,9 +25,12 @@ export function attacks(deployed: Deployed): Attack[] {
   const roles = all('AWS::IAM::Role');
   const streams = all('AWS::KinesisFirehose::DeliveryStream');
   const [artifacts] = deployed.ofType('AWS::S3::Bucket').filter(({ id }) => /Artifacts/.test(id) && !/AccessLogs/.test(id)).map((bucket) => deployed.arnOf(bucket));
+  // what a builder of vectors may read is made for it
+  const others = deployed.ofType('AWS::S3::Bucket').filter(({ id }) => !/VectorSource/.test(id)).map((bucket) => deployed.arnOf(bucket)).filter((bucket) => bucket !== artifacts);
   const applications = deployed.ofType('AWS::AppConfig::Application').map((application) => arn('appconfig', `application/${deployed.nameOf(application)}`));
   const seed = { roles: /rolloutseed/, reason: 'it makes the first, empty document' };
   const vectorAdmin = { roles: /vectoradmin/, reason: 'it is the vector store\'s administrator' };
+  const builder = { roles: /vectorsbuildof|vectoradmin/, reason: 'it builds generations; the administrator may do all in the store' };
 
   return [
     { aim: 'read a secret', actions: ['secretsmanager:GetSecretValue'], resources: [arn('secretsmanager', 'secret:database-AbCdEf')] },
@@ -38,7 +41,7 @@ export function attacks(deployed: Deployed): Attack[] {
     { aim: 'delete a bucket, or open it', actions: ['s3:DeleteBucket', 's3:PutBucketPolicy', 's3:PutBucketAcl', 's3:PutLifecycleConfiguration'], resources: buckets },
     { aim: 'replace a model', actions: ['s3:PutObject'], resources: [`${artifacts}/models/ranker/1/model.onnx`, `${artifacts}/models/ranker/1/brain-model.json`] },
     { aim: 'replace the last good rollout document', actions: ['s3:PutObject'], resources: [`${artifacts}/rollout/last-good.json`] },
-    { aim: 'read captured payloads, or access logs', actions: ['s3:GetObject'], resources: buckets.filter((bucket) => bucket !== artifacts).map((bucket) => `${bucket}/capture/2026/01/01/00/a.jsonl.gz`) },
+    { aim: 'read captured payloads, or access logs', actions: ['s3:GetObject'], resources: others.map((bucket) => `${bucket}/capture/2026/01/01/00/a.jsonl.gz`) },
     { aim: 'read tables of others', actions: ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:PutItem'], resources: [arn('dynamodb', 'table/tenants')] },
     { aim: 'read the whole table', actions: ['dynamodb:Scan', 'dynamodb:Query', 'dynamodb:ExportTableToPointInTime'], resources: tables },
     { aim: 'change features', actions: ['dynamodb:PutItem', 'dynamodb:UpdateItem', 'dynamodb:DeleteItem', 'dynamodb:DeleteTable'], resources: tables },
@@ -73,6 +76,13 @@ export function attacks(deployed: Deployed): Attack[] {
     { aim: 'change or delete what is searched', actions: ['es:ESHttpPut', 'es:ESHttpDelete'], resources: domains.map((domain) => `${domain}/offers/_doc/1`), except: vectorAdmin },
     { aim: 'administer the vector store', actions: ['es:ESHttpGet', 'es:ESHttpPut'], resources: domains.map((domain) => `${domain}/_plugins/_security/api/roles`), except: vectorAdmin },
     { aim: 'read all documents', actions: ['es:ESHttpPost', 'es:ESHttpGet'], resources: domains.map((domain) => `${domain}/offers/_search`), except: vectorAdmin },
+    {
+      aim: 'change or delete a generation of what is searched',
+      actions: ['es:ESHttpPut', 'es:ESHttpDelete'],
+      resources: domains.map((domain) => `${domain}/offers.1`),
+      except: builder,
+    },
+    { aim: 'change what builds of generations remember', actions: ['es:ESHttpPut'], resources: domains.map((domain) => `${domain}/thalos.builds/_doc/offers`), except: builder },
     { aim: 'search another domain', actions: ['es:ESHttpPost'], resources: [arn('es', 'domain/customers/offers/_msearch')] },
     { aim: 'delete the domain', actions: ['es:DeleteDomain', 'es:UpdateDomainConfig'], resources: domains },
     { aim: 'ask another model endpoint', actions: ['sagemaker:InvokeEndpoint'], resources: [arn('sagemaker', 'endpoint/pricing')] },

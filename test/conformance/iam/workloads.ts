@@ -8,10 +8,11 @@ import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
 import { type Call, CallReader } from './calls';
 import type { Deployed } from './deployed';
+import { BUILD_EVENTS, OneVectorIndex } from './vector-store';
 import { digestOf } from '../../../runtime/core/digest';
 import { offlineTable, sqlType } from '../../../runtime/core/offline/ddl';
 import { MOUNT_ROOT } from '../../../runtime/inference-service/mounted-files';
-import { AgentEnv, Binding, type ModelManifest, Namespace, OfflineTableResource, type RolloutDocument, VectorProviderProperty } from '../../../src/contract';
+import { AgentEnv, Binding, type ModelManifest, Namespace, OfflineTableResource, type RolloutDocument, VectorBuildEnv, VectorProviderProperty } from '../../../src/contract';
 import { AppConfigServer } from '../../handlers/app-config-server';
 import { IamServer } from '../../handlers/iam-server';
 import { Peer, type PeerAnswer, type PeerRequest } from '../../runtime/adapters-aws/peer.fixture';
@@ -243,6 +244,7 @@ export function functions(deployed: Deployed): Resource[] {
 export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly: string): Promise<Workload> {
   const recorder = new Recorder(deployed);
   const [appConfig, iam] = [await AppConfigServer.start(), await IamServer.start()];
+  const vectors = new OneVectorIndex('offers');
   let outcome: Json;
   let declared: Json;
   const aws = await Peer.start(async (request) => {
@@ -250,7 +252,8 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
     recorder.take(request);
     const [, service] = /Credential=[^/]+\/\d{8}\/[^/]+\/([^/]+)\//.exec(request.headers.authorization ?? '') ?? [];
     if (service === 'appconfig') return forward(request, appConfig.url);
-    if (service === 'es') return emptyStore(request);
+    if (service === 'es') return declared ? emptyStore(request) : vectors.store(request);
+    if (service === 's3') return vectors.bucket(request);
     if (service === 'athena') return madeTable(request, declared);
     return service === 'iam' ? forward(request, iam.url) : {};
   });
@@ -262,12 +265,14 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
     declared = resource && deployed.resolve(resource.properties, resource.stack);
     // a domain that listens on its own name would not be found here
     if (declared?.[VectorProviderProperty.ENDPOINT]) declared[VectorProviderProperty.ENDPOINT] = aws.url;
+    if (variables[Binding.VECTOR_ENDPOINT]) variables[Binding.VECTOR_ENDPOINT] = aws.url;
     // Firehose calls through an alias
     const [alias] = deployed.ofType('AWS::Lambda::Alias').filter((each) => deployed.text(each.properties.FunctionName, each.stack) === deployed.nameOf(fn));
     const arn = [deployed.arnOf(fn), ...alias ? [deployed.text(alias.properties.Name, alias.stack)] : []].join(':');
     const asked = alias ? { records: [] } : { type: 'TOKEN', authorizationToken: 'Bearer none', methodArn: 'arn' };
-    const event = resource ? created(declared, `${aws.url}/outcome`) : asked;
-    await invoke(join(assembly, `asset.${String(deployed.text(fn.properties.Code.S3Key, fn.stack)).replace(/\.zip$/, '')}`), event, arn, {
+    const steps = variables[VectorBuildEnv.INDEX] ? BUILD_EVENTS : [asked];
+    const events = resource ? [created(declared, `${aws.url}/outcome`)] : steps;
+    await invoke(join(assembly, `asset.${String(deployed.text(fn.properties.Code.S3Key, fn.stack)).replace(/\.zip$/, '')}`), events, arn, {
       ...variables, AWS_REGION: deployed.region, AWS_ENDPOINT_URL: aws.url, ...CREDENTIALS,
     });
     if (resource && outcome?.Status !== 'SUCCESS') throw new Error(`${fn.where} answered ${JSON.stringify(outcome)}`);
@@ -318,16 +323,18 @@ const created = (properties: Json, answerTo: string) => ({
   RequestType: 'Create', ResponseURL: answerTo, StackId: 'arn:aws:cloudformation:stack', RequestId: 'request', LogicalResourceId: 'Resource', ResourceType: 'Custom::Resource', ResourceProperties: properties,
 });
 
-/** In a process of its own, as Lambda would: a refusal is an answer too. */
-function invoke(folder: string, event: object, arn: string, env: Record<string, string>): Promise<void> {
-  const script = `require(process.argv[1]).handler(JSON.parse(process.argv[2]), { getRemainingTimeInMillis: () => 300000, logStreamName: 'log', invokedFunctionArn: process.argv[3] })
+/** In a process of its own, as Lambda would, one event after the other: a refusal is an answer too. */
+function invoke(folder: string, events: readonly object[], arn: string, env: Record<string, string>): Promise<void> {
+  const script = `const { handler } = require(process.argv[1]);
+    const context = { getRemainingTimeInMillis: () => 300000, logStreamName: 'log', invokedFunctionArn: process.argv[3] };
+    JSON.parse(process.argv[2]).reduce((before, event) => before.then(() => handler(event, context)), Promise.resolve())
     .then(() => process.exit(0), (error) => {
       if (error.message === 'Unauthorized') process.exit(0);
       console.error(error);
       process.exit(1);
     })`;
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, ['-e', script, join(folder, 'index.js'), JSON.stringify(event), arn], { env: { PATH: process.env.PATH, ...env } }, (error, stdout, stderr) => (
+    execFile(process.execPath, ['-e', script, join(folder, 'index.js'), JSON.stringify(events), arn], { env: { PATH: process.env.PATH, ...env } }, (error, stdout, stderr) => (
       error ? reject(new Error(`${folder}: ${stdout}${stderr}`)) : resolve()
     ));
   });

@@ -32,6 +32,7 @@ describe('Backfill', () => {
     template.hasResourceProperties('AWS::IAM::Policy', {
       PolicyDocument: {
         Statement: [
+          Match.objectLike({ Action: ['kms:Decrypt', 'kms:GenerateDataKey'] }),
           { Action: 'states:StartExecution', Effect: 'Allow', Resource: { 'Fn::GetAtt': [id, 'Arn'] } },
           { Action: ['states:DescribeExecution', 'states:StopExecution'], Effect: 'Allow', Resource: [Match.anyValue(), Match.anyValue()] },
         ],

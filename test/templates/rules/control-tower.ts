@@ -120,14 +120,14 @@ export const ACCEPTED: readonly Acceptance[] = [
   { control: 'S3.PR.2', where: LOG_BUCKETS, reason: 'a bucket of access logs would log its own log' },
   {
     control: 'S3.PR.4',
-    where: /AccessLogs|Artifacts|CaptureBucket|OfflineBucket|TrainingSets|VectorsSnapshots/,
+    where: /AccessLogs|Artifacts|CaptureBucket|OfflineBucket|TrainingSets|VectorSource|VectorsSnapshots/,
     reason: 'nobody listens: models are released by documents, tables and snapshots have catalogs of their own, not the arrival of objects',
   },
   {
     control: 'S3.PR.9',
-    where: /AccessLogs|Artifacts|CaptureBucket|OfflineBucket|TrainingSets|VectorsSnapshots/,
+    where: /AccessLogs|Artifacts|CaptureBucket|OfflineBucket|TrainingSets|VectorSource|VectorsSnapshots/,
     reason: 'captured payloads and features must be erasable when a person asks; logs, artifacts and snapshots expire; compaction removes files of tables; '
-      + 'training sets are written once by the policy of their bucket',
+      + 'training sets are written once by the policy of their bucket; vectors may be about people too',
   },
   { control: 'S3.PR.10', where: /EdgeBackendAccessLogs/, reason: 'load balancers deliver to buckets that S3 encrypts with its own key, and to no other' },
 ];

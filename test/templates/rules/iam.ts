@@ -64,7 +64,13 @@ export const ACTION_PREFIXES: readonly Allowed[] = [
 /** Statements whose resource is `*`. Everything else names its resources. */
 export const ANY_RESOURCE: readonly (Allowed & { readonly actions: RegExp })[] = [
   {
-    pattern: /^\*$/, actions: /^xray:Put(TraceSegments|TelemetryRecords)$/, where: /Telemetry/, reason: 'the calls take no resource (service authorization reference, AWS X-Ray)',
+    pattern: /^\*$/,
+    actions: /^logs:((Create|Delete|Get|List|Update)LogDeliver(y|ies)|Describe(LogGroups|ResourcePolicies)|PutResourcePolicy)$/,
+    where: /MachineAccess/,
+    reason: 'a state machine delivers its log by these, which take no resource (Step Functions developer guide, "Logging using CloudWatch Logs")',
+  },
+  {
+    pattern: /^\*$/, actions: /^xray:Put(TraceSegments|TelemetryRecords)$/, where: /Telemetry|MachineAccess/, reason: 'the calls take no resource (service authorization reference, AWS X-Ray)',
   },
   {
     pattern: /^\*$/, actions: /^ecr:GetAuthorizationToken$/, where: /./, reason: 'the call takes no resource (service authorization reference, Amazon ECR)',
