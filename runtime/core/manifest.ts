@@ -51,7 +51,9 @@ export function manifestProblems(manifest: ModelManifest, configuration: BrainCo
 
   const inputs = new Map(manifest.inputs.map((input) => [input.name, input]));
   const produced = new Set([...features, ...vectors].map(({ tensor }) => tensor));
-  const used = new Set([...features.flatMap(({ keys }) => keys), ...vectors.flatMap(({ filter = [] }) => filter.map(({ input }) => input))]);
+  const used = new Set([
+    ...features.flatMap(({ keys }) => keys), ...vectors.flatMap(({ text, filter = [] }) => [text, ...filter.map(({ input }) => input)]),
+  ]);
   for (const entity of entities) problems.push(...entityProblems(entity, inputs, produced, used));
   for (const tensor of features) problems.push(...featureProblems(tensor, entities, inputs, configuration));
   const signature = new Map(publicInputs(manifest, configuration).map((input) => [input.name, input]));
@@ -71,7 +73,7 @@ function entityProblems(
   if (own && !(own.datatype === datatype && own.shape.length === 1 && own.shape[0] === -1)) {
     return [`entity input '${input}' is ${datatype} [-1], but the model's input of that name is ${own.datatype} [${own.shape.join(', ')}]`];
   }
-  return own || used.has(input) ? [] : [`entity input '${input}' is used by no feature tensor and no filter`];
+  return own || used.has(input) ? [] : [`entity input '${input}' is used by no feature tensor, no text and no filter`];
 }
 
 function featureProblems(

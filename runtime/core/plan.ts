@@ -58,6 +58,8 @@ export interface VectorTensorPlan {
   readonly input: string;
   readonly index: VectorIndexSchema;
   readonly k: number;
+  /** The input that gives a text for each row. */
+  readonly text: string | undefined;
   readonly fields: readonly string[];
   readonly filter: readonly VectorConditionPlan[];
   readonly fill: number | undefined;
@@ -90,10 +92,11 @@ export function planModel(ref: ModelRef, configuration: BrainConfiguration): Mod
     passThrough: manifest.inputs.filter(({ name }) => !produced.has(name)).map(({ name }) => name),
     produced,
     features: planFeatures(manifest.enrichment?.features ?? [], inputs, configuration),
-    vectors: (manifest.enrichment?.vectors ?? []).map(({ tensor, input, index: indexName, k, fields, filter = [], fill, onUnavailable, flag }) => {
+    vectors: (manifest.enrichment?.vectors ?? []).map((declared) => {
+      const { tensor, input, index: indexName, k, text, fields, filter = [], fill, onUnavailable, flag } = declared;
       const index = configuration.vectorIndexes.find(({ name }) => name === indexName)!;
       const degrades = onUnavailable === 'fill';
-      return { tensor: inputs.get(tensor)!, input, index, k, fields, filter: planConditions(filter, index), fill, degrades, flag };
+      return { tensor: inputs.get(tensor)!, input, index, k, text, fields, filter: planConditions(filter, index), fill, degrades, flag };
     }),
   };
 }

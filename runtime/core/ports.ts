@@ -59,7 +59,7 @@ export interface OnlineFeatureStore {
 
 export interface VectorHit {
   readonly id: string;
-  /** As OpenSearch defines scores (similarity.ts): larger is nearer. */
+  /** As OpenSearch defines scores (similarity.ts), of a query with text that of the fusion: larger is nearer. */
   readonly score: number;
   readonly fields: Readonly<Record<string, FeatureValue>>;
 }
@@ -69,6 +69,8 @@ export interface VectorHits {
   readonly generation: string;
   /** Nearest first, at most k. */
   readonly hits: readonly VectorHit[];
+  /** Of a query with text: the list that the store could not give; the other one answered alone. */
+  readonly missing?: 'text' | 'vector';
 }
 
 /** A document passes where it has, for every condition, one of the values in the field. */
@@ -79,6 +81,8 @@ export interface VectorQuery {
   /** `index.dimension` long. */
   readonly vector: Float32Array;
   readonly k: number;
+  /** Documents that have its words count as well: both lists are fused by rank (rank-fusion.ts). The index has a text field. @default - vectors alone */
+  readonly text?: string;
   /** Undefined or empty: every document passes. */
   readonly filter?: VectorFilter;
 }

@@ -4,7 +4,7 @@ import type { BrainConfiguration, ModelManifest, TensorSchema } from '../../src/
 
 /**
  * Inputs that no enrichment produces, then entity inputs `[-1]`, then query vectors `[-1, dimension]`, each followed by the inputs `[-1]`
- * of its filter. An input that the model takes as well, or that has two uses, stands here once and reaches all.
+ * of its text and its filter. An input that the model takes as well, or that has two uses, stands here once and reaches all.
  */
 export function publicInputs(manifest: ModelManifest, configuration: BrainConfiguration): TensorSchema[] {
   const produced = producedTensors(manifest);
@@ -14,9 +14,10 @@ export function publicInputs(manifest: ModelManifest, configuration: BrainConfig
   };
   for (const { name, datatype, shape } of manifest.inputs) if (!produced.has(name)) add({ name, datatype, shape });
   for (const { input, datatype } of manifest.enrichment?.entities ?? []) add({ name: input, datatype, shape: [-1] });
-  for (const { input, index: indexName, filter = [] } of manifest.enrichment?.vectors ?? []) {
+  for (const { input, index: indexName, text, filter = [] } of manifest.enrichment?.vectors ?? []) {
     const index = configuration.vectorIndexes.find(({ name }) => name === indexName);
     add({ name: input, datatype: 'FP32', shape: [-1, index?.dimension ?? -1] });
+    if (text !== undefined) add({ name: text, datatype: 'BYTES', shape: [-1] });
     for (const condition of filter) {
       const field = index?.fields.find(({ name }) => name === condition.field);
       if (field && condition.input !== undefined) add(conditionInput(field, condition.input));

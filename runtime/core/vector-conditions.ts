@@ -21,7 +21,7 @@ const DECIMAL = /^-?(0|[1-9][0-9]{0,18})$/;
  * The datatypes in which an input can give values of a field; the first is what the public signature shows where the model itself does
  * not take the input. A `float` field holds float32.
  */
-const DATATYPES: Record<FieldType, readonly OipDatatype[]> = { keyword: ['BYTES'], long: ['INT64'], boolean: ['BOOL'], float: ['FP32', 'FP64'] };
+const DATATYPES: Record<FieldType, readonly OipDatatype[]> = { keyword: ['BYTES'], long: ['INT64'], boolean: ['BOOL'], float: ['FP32', 'FP64'], text: ['BYTES'] };
 
 /** What a condition's input shows in the public signature: one value per row. */
 export function conditionInput(field: VectorFieldSchema, name: string): TensorSchema {
@@ -39,6 +39,7 @@ export const datatypesOf = (field: VectorFieldSchema): string => DATATYPES[field
 export function isValueOf({ type }: VectorFieldSchema, value: FeatureValue): boolean {
   switch (type) {
     case 'keyword':
+    case 'text':
       return typeof value === 'string';
     case 'boolean':
       return typeof value === 'boolean';
@@ -82,6 +83,7 @@ function rowValues(type: FieldType, tensor: Tensor): readonly FeatureValue[] {
   const { name, data } = tensor;
   switch (type) {
     case 'keyword':
+    case 'text':
       return texts(tensor);
     case 'boolean':
       return Array.from(data as Uint8Array, (value) => value !== 0);

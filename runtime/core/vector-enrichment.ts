@@ -3,7 +3,7 @@ import { refuse } from './errors';
 import { ALL_ON, type Flags, type VectorTensorPlan } from './plan';
 import type { CallContext, VectorHit, VectorHits, VectorSearch } from './ports';
 import { type Dependency, unlessAway } from './stand-in';
-import { allocate, elementCount, type Tensor } from './tensors';
+import { allocate, elementCount, type Tensor, texts } from './tensors';
 import { filtersOf } from './vector-conditions';
 import { QueryBatch } from './vector-queries';
 import type { VectorIndexSchema } from '../../src/contract';
@@ -19,7 +19,7 @@ export interface VectorEnrichment {
   readonly hits: readonly (readonly VectorHits[])[];
   /** `index@generation`, each once. */
   readonly generations: ReadonlySet<string>;
-  /** `vectors:<tensor>` for each tensor that was filled because the store was away. */
+  /** `vectors:<tensor>` for each tensor that was filled because the store was away, `vectors:<tensor>/<list>` where `text` or `vector` did not answer. */
   readonly degraded: readonly string[];
 }
 
@@ -59,8 +59,12 @@ export async function enrichVectors(
   const degraded: string[] = [];
   for (const plan of plans) {
     const rows = searches.found.get(plan);
-    if (rows) for (const { generation } of rows) generations.add(`${plan.index.name}@${generation}`);
-    else if (on(plan)) degraded.push(`vectors:${plan.tensor.name}`);
+    if (rows) {
+      for (const { generation } of rows) generations.add(`${plan.index.name}@${generation}`);
+      for (const list of ['text', 'vector'] as const) if (rows.some(({ missing }) => missing === list)) degraded.push(`vectors:${plan.tensor.name}/${list}`);
+    } else if (on(plan)) {
+      degraded.push(`vectors:${plan.tensor.name}`);
+    }
     const shown = rows ?? new Array<VectorHits>(batch).fill(NOTHING);
     tensors.push(fill(plan, shown));
     hits.push(shown);
@@ -73,13 +77,14 @@ async function search(searches: Searches, plans: readonly VectorTensorPlan[], co
   if (plans.length === 0) return;
   const queries = new QueryBatch();
   const positions: number[] = [];
-  for (const { index, input, k, filter } of plans) {
+  for (const { index, input, k, text, filter } of plans) {
     const data = inputs.get(input)!.data as Float32Array;
     const filters = filtersOf(filter, inputs, batch);
+    const asked = text === undefined ? undefined : texts(inputs.get(text)!);
     for (let row = 0; row < batch; row++) {
       const vector = data.subarray(row * index.dimension, (row + 1) * index.dimension);
       checkQuery(index, input, vector, row);
-      positions.push(queries.add({ index, vector, k, filter: filters?.[row] }));
+      positions.push(queries.add({ index, vector, k, text: asked?.[row], filter: filters?.[row] }));
     }
   }
   const answers = await store.search(queries.queries, context);

@@ -1,4 +1,5 @@
 /** Whether the vector tensors of a manifest fit what the brain declares. */
+import { textFields } from './lexical';
 import { datatypesOf, givesValuesOf, isValueOf } from './vector-conditions';
 import type { BrainConfiguration, EntityInput, TensorSchema, VectorCondition, VectorIndexSchema, VectorTensor } from '../../src/contract';
 
@@ -24,10 +25,23 @@ export function vectorProblems(
     if (field === '_score') continue;
     const found = index.fields.find(({ name: of }) => of === field);
     if (!found) problems.push(`vector index '${name}' has no field '${field}'`);
-    else if (found.type === 'keyword') problems.push(`field '${field}' of vector index '${name}' is a keyword, which tensor '${tensor}' cannot hold`);
+    else if (found.type === 'keyword' || found.type === 'text') problems.push(`field '${field}' of vector index '${name}' is a ${found.type}, which tensor '${tensor}' cannot hold`);
   }
+  problems.push(...textProblems(declared, index, signature, produced));
   for (const condition of filter) problems.push(...conditionProblems(tensor, condition, index, signature, produced));
   return problems;
+}
+
+/** A text's input may have other uses, as long as all agree on its datatype, and enrichment must not fill it. */
+function textProblems(
+  { tensor, text }: VectorTensor, index: VectorIndexSchema, signature: Map<string, TensorSchema>, produced: Set<string>,
+): string[] {
+  if (text === undefined) return [];
+  const what = `the text of vector tensor '${tensor}'`;
+  if (textFields(index).length === 0) return [`${what}: vector index '${index.name}' has no text field`];
+  if (produced.has(text)) return [`${what}: input '${text}' is a tensor that enrichment fills`];
+  const { datatype, shape } = signature.get(text)!;
+  return datatype === 'BYTES' && sameShape(shape, [-1]) ? [] : [`${what}: input '${text}' must be BYTES [-1], but it is ${datatype} [${shape.join(', ')}]`];
 }
 
 /** A condition's input may have other uses, as long as all agree on its datatype, and enrichment must not fill it. */
@@ -38,6 +52,7 @@ function conditionProblems(
   const what = `the filter of vector tensor '${tensor}' on field '${name}'`;
   const field = index.fields.find((declared) => declared.name === name);
   if (!field) return [`${what}: vector index '${index.name}' has no such field`];
+  if (field.type === 'text') return [`${what}: a text is searched, not compared; store it as a keyword as well`];
   if ((values === undefined) === (input === undefined)) return [`${what} must have either values or an input`];
   const odd = values?.find((value) => !isValueOf(field, value));
   if (odd !== undefined) return [`${what}: ${JSON.stringify(odd)} is no ${field.type}`];

@@ -1,5 +1,6 @@
 /** The distinct vector queries of one request, rows that ask the same share one search, and how many of them a store is asked at once. */
 import type { VectorFilter, VectorQuery } from './ports';
+import { fusionDepth } from './rank-fusion';
 import type { FeatureValue } from '../../src/contract';
 
 /** Multiplier of the hash of a vector's bits, 32 at a time (the prime of FNV-1). Queries with one hash are compared, so it need not be good. */
@@ -7,14 +8,20 @@ const PRIME = 16_777_619;
 
 /** Searches that a store is asked at once: what bounds a call's body, what has one time limit, and what a retry repeats. */
 const MAX_SEARCHES = 32;
-/** Hits that a store is asked for at once. A manifest's k is at most 1000, so one search never asks for more. */
+/** Hits that a store is asked for at once. A manifest's k is at most 1000, so one query never asks for more. */
 export const MAX_HITS = 4096;
 
 /** The end of the chunk of queries, from `from` on, that a store is asked at once. */
 export function chunkEnd(queries: readonly VectorQuery[], from: number): number {
+  let searches = 0;
   let hits = 0;
   let end = from;
-  while (end < queries.length && end - from < MAX_SEARCHES && (end === from || hits + queries[end].k <= MAX_HITS)) hits += queries[end++].k;
+  for (; end < queries.length; end++) {
+    const { k, text } = queries[end];
+    searches += text === undefined ? 1 : 2;
+    hits += text === undefined ? k : 2 * fusionDepth(k);
+    if (end > from && (searches > MAX_SEARCHES || hits > MAX_HITS)) break;
+  }
   return end;
 }
 
@@ -45,7 +52,7 @@ function hashOf({ buffer, byteOffset, length }: Float32Array): number {
 }
 
 function sameQuery(a: VectorQuery, b: VectorQuery): boolean {
-  if (a.index !== b.index || a.k !== b.k || !sameFilter(a.filter, b.filter)) return false;
+  if (a.index !== b.index || a.k !== b.k || a.text !== b.text || !sameFilter(a.filter, b.filter)) return false;
   for (let i = 0; i < a.vector.length; i++) if (a.vector[i] !== b.vector[i]) return false;
   return true;
 }

@@ -5,6 +5,7 @@ import type { VectorIndexSchema } from '../../src/contract';
 import { reject } from '../adapters/local/local-errors';
 import { currentGeneration, loadGeneration, type LoadedGeneration } from '../adapters/local/vector-generations';
 import { searchGeneration } from '../adapters/local/vector-search';
+import { textFields } from '../core/lexical';
 import type { VectorFilter } from '../core/ports';
 import { isValueOf } from '../core/vector-conditions';
 
@@ -17,12 +18,13 @@ export const VECTORS_SEARCH: Command = {
   positionals: [{ name: 'index' }],
   summary: 'find the nearest vectors of an index',
   details: [
-    'Asks with --vector, or with the vector of a document of the index (--id). Prints score, id and fields, nearest first; with --json the',
-    'answer as a brain gets it, on one machine and from OpenSearch alike.',
+    'Asks with --vector, or with the vector of a document of the index (--id). Prints score, id and fields, nearest first; with --text',
+    'both lists are fused by rank, and scores are those of the fusion. With --json the answer as a brain gets it, on one machine and from OpenSearch alike.',
   ],
   options: {
     vector: { type: 'string', shown: '--vector <list>', text: 'what is searched for, a JSON list of numbers' },
     id: { type: 'string', shown: '--id <id>', text: 'a document, whose vector is searched for' },
+    text: { type: 'string', shown: '--text <text>', text: 'documents that have its words count as well' },
     k: { type: 'string', shown: '--k <number>', text: `how many, 1 to ${MOST_K} (default: ${DEFAULT_K})` },
     where: { type: 'string', shown: '--where <object>', text: 'only documents with these values: {"town":["Brno"],"open":true}' },
     json: { type: 'boolean', shown: '--json', text: 'one line of JSON, for programs' },
@@ -37,6 +39,8 @@ export const VECTORS_SEARCH: Command = {
     const { configuration, data } = openWorkplace(args);
     const index = declaredIndex(configuration, args.positionals[0]);
     const vector = given === undefined ? undefined : parseVector(index, given);
+    const words = text(args, 'text');
+    if (words !== undefined && textFields(index).length === 0) reject('USAGE', `--text: vector index '${index.name}' has no text field`);
     const filter = parseFilter(index, text(args, 'where'));
     const folder = data.vectors(index.name);
     const current = currentGeneration(folder) ?? reject('NO_VECTORS', `vector index '${index.name}' holds no vectors yet: thalos-brain vectors import ${index.name} <file>`);
@@ -47,7 +51,7 @@ export const VECTORS_SEARCH: Command = {
     } finally {
       progress.end();
     }
-    const found = searchGeneration(loaded, { index, vector: vector ?? vectorOf(loaded, index, id!), k, filter });
+    const found = searchGeneration(loaded, { index, vector: vector ?? vectorOf(loaded, index, id!), k, text: words, filter });
     if (args.options.json === true) return terminal.print(JSON.stringify(found));
     for (const hit of found.hits) terminal.print(`${hit.score.toFixed(6)}  ${hit.id}  ${JSON.stringify(hit.fields)}`);
   },
@@ -75,6 +79,7 @@ function parseFilter({ fields }: VectorIndexSchema, given: string | undefined): 
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return reject('USAGE', `--where must be a JSON object of fields and values, got '${given.slice(0, 64)}'`);
   return Object.entries(value).map(([name, wanted]) => {
     const field = fields.find((declared) => declared.name === name) ?? reject('USAGE', `--where: the index has no field '${name}'; it has ${fields.map((declared) => declared.name).join(', ') || 'none'}`);
+    if (field.type === 'text') reject('USAGE', `--where: field '${name}' is text, which is searched with --text`);
     const values = Array.isArray(wanted) ? wanted : [wanted];
     const odd = values.find((one) => !isValueOf(field, one));
     if (odd !== undefined) reject('USAGE', `--where: ${JSON.stringify(odd)} is no value of the ${field.type} field '${name}'`);

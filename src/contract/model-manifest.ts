@@ -46,6 +46,11 @@ export interface VectorTensor {
   readonly index: string;
   readonly k: number;
   readonly tensor: string;
+  /**
+   * The public input that carries the query's text: BYTES, shape [-1]. Neighbours are then those that vector and words find together, and `_score` is
+   * that of their fusion. The index has a text field. @default - vectors alone
+   */
+  readonly text?: string;
   /** Numeric fields of the index, and `_score` for the similarity score. */
   readonly fields: readonly string[];
   /** Every condition must hold. */
@@ -146,6 +151,7 @@ export const MODEL_MANIFEST_SCHEMA: JsonSchema = {
       vectors: array(object({
         input: string(TENSOR_NAME_PATTERN),
         index: string(NAME_PATTERN),
+        text: string(TENSOR_NAME_PATTERN),
         k: integer(1, 1000),
         tensor: string(TENSOR_NAME_PATTERN),
         fields: array({ type: 'string', pattern: '^(_score|[a-z][a-z0-9_-]{0,62})$' }, { minItems: 1, uniqueItems: true }),

@@ -1,10 +1,15 @@
 import { SIMILARITIES, Similarity, VECTOR_ENGINES, VectorEngine } from './datatypes';
 import { array, enumeration, integer, JsonSchema, NAME_PATTERN, object, string } from './json-schema';
 
-/** A field stored beside each vector: numeric fields can become model inputs, keyword fields can filter. */
+export const VECTOR_FIELD_TYPES = ['float', 'long', 'keyword', 'boolean', 'text'] as const;
+
+/** Most text fields of an index: each word of a query is a clause for each of them, and a query has at most 1024 (OpenSearch, `max_clause_count`). */
+export const MAX_TEXT_FIELDS = 8;
+
+/** A field stored beside each vector: numeric fields can become model inputs, keyword fields can filter, text fields are searched by words and do neither. */
 export interface VectorFieldSchema {
   readonly name: string;
-  readonly type: 'float' | 'long' | 'keyword' | 'boolean';
+  readonly type: typeof VECTOR_FIELD_TYPES[number];
 }
 
 /** How many times smaller than single precision a vector is in memory while its index is searched from disk (OpenSearch documentation, "Memory-optimized vectors"). */
@@ -52,7 +57,7 @@ export const VECTOR_INDEX_SCHEMA: JsonSchema = object({
   dimension: integer(1, 16000),
   similarity: enumeration(SIMILARITIES),
   engine: enumeration(VECTOR_ENGINES),
-  fields: array(object({ name: string(NAME_PATTERN), type: enumeration(['float', 'long', 'keyword', 'boolean']) }), { maxItems: 100 }),
+  fields: array(object({ name: string(NAME_PATTERN), type: enumeration(VECTOR_FIELD_TYPES) }), { maxItems: 100 }),
   hnsw: object({ m: integer(2, 512), efConstruction: integer(2, 4096), efSearch: integer(2, 4096) }),
   quantization: object({
     kind: enumeration(['fp16', 'byte', 'binary', 'disk']), bits: { enum: [...BINARY_BITS] }, compression: { enum: [...DISK_COMPRESSIONS] },

@@ -19,6 +19,14 @@ export class VectorField {
     return new VectorField(name, 'keyword');
   }
 
+  /**
+   * Text that is searched by its words: a model's request may carry a text beside the query vector. It is no filter and no model input, and is not
+   * given back.
+   */
+  static text(name: string): VectorField {
+    return new VectorField(name, 'text');
+  }
+
   /** True or false; can become a model input. */
   static boolean(name: string): VectorField {
     return new VectorField(name, 'boolean');

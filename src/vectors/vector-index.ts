@@ -1,4 +1,4 @@
-import { VectorIndexSchema } from '../contract';
+import { MAX_TEXT_FIELDS, VectorIndexSchema } from '../contract';
 import { Similarity } from './similarity';
 import { VectorEngine } from './vector-engine';
 import { VectorField } from './vector-field';
@@ -35,7 +35,7 @@ export interface VectorIndexProps {
   readonly similarity: Similarity;
   /** Library that builds and searches the graph. @default VectorEngine.FAISS */
   readonly engine?: VectorEngine;
-  /** Values stored beside each vector, at most 100. @default - none */
+  /** Values stored beside each vector, at most 100, of which at most 8 are text. @default - none */
   readonly fields?: VectorField[];
   /** Shape of the graph. @default - m 16, efConstruction 100, efSearch 100 */
   readonly hnsw?: HnswParameters;
@@ -100,6 +100,10 @@ export class VectorIndex {
     requireInteger(undefined, 'OutOfRange', `the dimension of ${what}`, props.dimension, 1, MAX_DIMENSION, 'reduce the dimension of the embedding');
     if (fields.length > MAX_FIELDS) {
       fail(undefined, 'FieldCount', `${what} must have at most ${MAX_FIELDS} fields, got ${fields.length}: keep what is only looked up in a feature group`);
+    }
+    const texts = fields.filter((field) => field._toSchema().type === 'text').length;
+    if (texts > MAX_TEXT_FIELDS) {
+      fail(undefined, 'TextFieldCount', `${what} must have at most ${MAX_TEXT_FIELDS} text fields, got ${texts}: join what is searched together into one text`);
     }
     requireUnique(undefined, `a field of ${what}:`, fields.map((field) => field.name));
     if (engine === 'lucene' && props.hnsw?.efSearch !== undefined) {

@@ -23,6 +23,8 @@ export const BRAIN: BrainConfiguration = {
   }],
   vectorIndexes: [{
     name: 'places', dimension: 2, similarity: 'l2', engine: 'faiss', fields: [{ name: 'fare', type: 'float' }], hnsw: { m: 16, efConstruction: 100, efSearch: 100 },
+  }, {
+    name: 'articles', dimension: 2, similarity: 'l2', engine: 'faiss', fields: [{ name: 'fare', type: 'float' }, { name: 'about', type: 'text' }], hnsw: { m: 16, efConstruction: 100, efSearch: 100 },
   }],
   limits: DEFAULT_LIMITS,
 };

@@ -18,12 +18,12 @@ describe('VectorIndex', () => {
       dimension: 16_000,
       similarity: Similarity.DOT,
       engine: VectorEngine.FAISS,
-      fields: [VectorField.float('price'), VectorField.long('rooms'), VectorField.keyword('city'), VectorField.boolean('balcony')],
+      fields: [VectorField.float('price'), VectorField.long('rooms'), VectorField.keyword('city'), VectorField.boolean('balcony'), VectorField.text('about')],
       hnsw: { m: 512, efConstruction: 4096, efSearch: 4096 },
       description: 'Flats by description',
     })._toSchema();
     expect(valid(schema)).toBe(true);
-    expect(schema.fields.map(({ type }) => type)).toEqual(['float', 'long', 'keyword', 'boolean']);
+    expect(schema.fields.map(({ type }) => type)).toEqual(['float', 'long', 'keyword', 'boolean', 'text']);
   });
 
   test('validates against the contract in every similarity and engine', () => {
@@ -52,6 +52,7 @@ describe('VectorIndex', () => {
     ['efSearch is 0', () => define({ hnsw: { efSearch: 0 } }), /efSearch of vector index 'flats' .*got 0/],
     ['efSearch is given to Lucene, which has none', () => define({ engine: VectorEngine.LUCENE, hnsw: { efSearch: 50 } }), /LuceneEfSearch: .*got 50: .*VectorEngine\.FAISS/],
     ['two fields share a name', () => define({ fields: [VectorField.float('a'), VectorField.keyword('a')] }), /DuplicateName: a field of vector index 'flats': 'a'/],
+    ['it has 9 text fields', () => define({ fields: Array.from({ length: 9 }, (_, index) => VectorField.text(`f${index}`)) }), /TextFieldCount: .*at most 8 text fields, got 9/],
     ['it has 101 fields', () => define({ fields: Array.from({ length: 101 }, (_, index) => VectorField.float(`f${index}`)) }), /FieldCount: .*at most 100 fields, got 101/],
     ['a field has no name', () => VectorField.float('_score'), /InvalidName: a vector field name/],
     ['its description is blank', () => define({ description: '' }), /InvalidText: the description of vector index 'flats'/],

@@ -1,7 +1,9 @@
 /** Bodies and answers of OpenSearch's `_msearch` with k-NN queries (its documentation, "Multi-search", "Efficient k-NN filtering"). */
 import { GENERATION_SEPARATOR, VectorDocument, type FeatureValue, type VectorIndexSchema } from '../../../src/contract';
 import { BrainError } from '../../core/errors';
-import type { VectorFilter, VectorHit, VectorQuery } from '../../core/ports';
+import { queryWords, textFields } from '../../core/lexical';
+import type { VectorFilter, VectorHit, VectorHits, VectorQuery } from '../../core/ports';
+import { fuse, fusionDepth } from '../../core/rank-fusion';
 import { MAX_HITS } from '../../core/vector-queries';
 
 /** Largest answer: 4 KiB for each hit, which is its id, its fields and what stands around them. */
@@ -11,6 +13,7 @@ export const MAX_ANSWER_BYTES = MAX_HITS * 4096;
 export interface SearchAnswer {
   readonly concrete: string | undefined;
   readonly hits: readonly VectorHit[];
+  readonly missing?: VectorHits['missing'];
 }
 
 /** `_source` of each search in an index. */
@@ -33,15 +36,17 @@ const QUERY = `"query":{"knn":{${JSON.stringify(VectorDocument.VECTOR)}:{"vector
 function sourceOf(index: VectorIndexSchema): string {
   let source = SOURCES.get(index);
   if (source === undefined) {
-    // no field: nothing of the document, or the vector would come back with each hit
-    source = index.fields.length === 0 ? 'false' : JSON.stringify({ includes: index.fields.map(({ name }) => name) });
+    // no field: nothing of the document, or the vector would come back with each hit; texts may be long
+    const shown = index.fields.filter(({ type }) => type !== 'text').map(({ name }) => name);
+    source = shown.length === 0 ? 'false' : JSON.stringify({ includes: shown });
     SOURCES.set(index, source);
   }
   return source;
 }
 
 /**
- * The body for a chunk of queries, all of one index.
+ * The body for a chunk of queries, all of one index: a search for each, and one more for each text, which is fused with the former here. A query type
+ * that fuses in the store is no part of the k-NN plugin (ADR 0079).
  *
  * @param header    from {@link searchHeader}
  * @param timeoutMs after which a shard stops searching
@@ -49,14 +54,24 @@ function sourceOf(index: VectorIndexSchema): string {
 export function searchBody(header: string, queries: readonly VectorQuery[], from: number, end: number, timeoutMs: number): string {
   let body = '';
   for (let at = from; at < end; at++) {
-    const { index, vector, k, filter } = queries[at];
+    const { index, vector, k: wanted, text, filter } = queries[at];
+    const k = text === undefined ? wanted : fusionDepth(wanted);
+    const head = `${header}{"size":${k},"timeout":"${timeoutMs}ms","track_total_hits":false,"_source":${sourceOf(index)},`;
     // join writes a vector five times as fast as JSON.stringify, 14 µs for 128 dimensions; every component is finite
-    body += `${header}{"size":${k},"timeout":"${timeoutMs}ms","track_total_hits":false,"_source":${sourceOf(index)},${QUERY}${vector.join(',')}],"k":${k}`;
+    body += `${head}${QUERY}${vector.join(',')}],"k":${k}`;
     if (filter !== undefined && filter.length > 0) body += `,"filter":${filterText(filter)}`;
     if (index.quantization?.kind === 'binary') body += RESCORED;
     body += '}}}}\n';
+    if (text !== undefined) body += `${head}"query":${wordsQuery(index, text, filter)}}\n`;
   }
   return body;
+}
+
+/** Documents with any of the words; the sum over fields, as in memory. */
+function wordsQuery(index: VectorIndexSchema, text: string, filter: VectorFilter | undefined): string {
+  const words = { multi_match: { query: queryWords(text).join(' '), type: 'most_fields', fields: textFields(index) } };
+  const must = `"must":${JSON.stringify(words)}`;
+  return filter === undefined || filter.length === 0 ? `{"bool":{${must}}}` : `{"bool":{${must},"filter":${filterText(filter)}}}`;
 }
 
 /** The engine applies it while it searches, so k neighbours are found where k pass. */
@@ -82,15 +97,45 @@ interface RawAnswer {
 }
 
 /**
- * Adds the answers to `count` searches. Fails with VECTOR_STORE_UNAVAILABLE where one of them has none in whole, and with INVALID_CONFIGURATION
- * where the index refuses a query: then it is not what the brain declares.
+ * Adds the answers to a chunk of queries. Fails with VECTOR_STORE_UNAVAILABLE where one of them has none in whole, and with INVALID_CONFIGURATION
+ * where the index refuses a query: then it is not what the brain declares. Of a query with text one of the two lists is enough.
  */
-export function readAnswers(index: VectorIndexSchema, answer: unknown, count: number, answers: SearchAnswer[]): void {
+export function readAnswers(
+  index: VectorIndexSchema, answer: unknown, queries: readonly VectorQuery[], from: number, end: number, answers: SearchAnswer[],
+): void {
   const responses = (answer as { responses?: readonly RawAnswer[] } | null)?.responses;
+  let count = 0;
+  for (let at = from; at < end; at++) count += queries[at].text === undefined ? 1 : 2;
   if (!Array.isArray(responses) || responses.length !== count) {
     throw new BrainError('VECTOR_STORE_UNAVAILABLE', `the vector store answered ${responses?.length ?? 'no'} of ${count} searches`, { index: index.name });
   }
-  for (const raw of responses as readonly RawAnswer[]) answers.push(readAnswer(index, raw));
+  let next = 0;
+  for (let at = from; at < end; at++) {
+    const nearest: RawAnswer = responses[next++];
+    answers.push(queries[at].text === undefined ? readAnswer(index, nearest) : readFused(index, nearest, responses[next++], queries[at].k));
+  }
+}
+
+function readFused(index: VectorIndexSchema, nearest: RawAnswer, worded: RawAnswer, k: number): SearchAnswer {
+  const [vector, text] = [nearest, worded].map((raw) => readUnlessAway(index, raw));
+  if (vector instanceof BrainError) {
+    if (text instanceof BrainError) throw vector;
+    return { concrete: text.concrete, hits: fuse([text.hits], k), missing: 'vector' };
+  }
+  // where the alias moves between the two, half of the answer would be of another generation
+  const other = !(text instanceof BrainError) && vector.concrete !== undefined && text.concrete !== undefined && vector.concrete !== text.concrete;
+  if (text instanceof BrainError || other) return { concrete: vector.concrete, hits: fuse([vector.hits], k), missing: 'text' };
+  return { concrete: vector.concrete ?? text.concrete, hits: fuse([vector.hits, text.hits], k) };
+}
+
+/** The error of a list that did not come. */
+function readUnlessAway(index: VectorIndexSchema, raw: RawAnswer): SearchAnswer | BrainError {
+  try {
+    return readAnswer(index, raw);
+  } catch (error) {
+    if (error instanceof BrainError && error.code === 'VECTOR_STORE_UNAVAILABLE') return error;
+    throw error;
+  }
 }
 
 function readAnswer(index: VectorIndexSchema, { status, timed_out, _shards, error, hits: found }: RawAnswer): SearchAnswer {

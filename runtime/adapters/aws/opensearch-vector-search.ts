@@ -113,12 +113,14 @@ export class OpenSearchVectorSearch implements VectorSearch {
     for (let from = 0, end; from < queries.length; from = end) {
       end = chunkEnd(queries, from);
       const body = searchBody(this.header, queries, from, end, this.timeLeft(deadline));
-      readAnswers(index, await this.call('POST', calls.searchPath, calls.search, body, deadline, context), end - from, answers);
+      readAnswers(index, await this.call('POST', calls.searchPath, calls.search, body, deadline, context), queries, from, end, answers);
     }
     const empty = answers.some((answer) => answer.concrete === undefined);
     const other = empty ? answers.find((answer) => answer.concrete !== undefined)?.concrete ?? await this.concreteIndex(index, calls, deadline, context) : '';
     // where the alias moves while a batch is searched, each answer is whole and names its own generation
-    return answers.map(({ concrete = other, hits }) => ({ generation: generationOf(index, concrete), hits }));
+    return answers.map(({ concrete = other, hits, missing }) => (
+      { generation: generationOf(index, concrete), hits, ...missing === undefined ? {} : { missing } }
+    ));
   }
 
   /** What stands behind the alias, where no hit tells. */

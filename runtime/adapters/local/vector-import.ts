@@ -5,7 +5,7 @@ import { type ColumnType, type ImportColumn, importTable, ROW } from './table-im
 import { GenerationWriter, type VectorDocument } from './vector-generations';
 import type { FeatureValue, VectorIndexSchema } from '../../../src/contract';
 
-const FIELD_TYPES: Record<VectorIndexSchema['fields'][number]['type'], ColumnType> = { float: 'float64', long: 'int64', keyword: 'string', boolean: 'bool' };
+const FIELD_TYPES: Record<VectorIndexSchema['fields'][number]['type'], ColumnType> = { float: 'float64', long: 'int64', keyword: 'string', boolean: 'bool', text: 'string' };
 
 /**
  * Gives the generation's name and the number of vectors. Fails as {@link importTable} does; then the generation before answers on.

@@ -2,7 +2,9 @@
 import { currentGeneration, generationStamp, loadGeneration, type LoadedGeneration, type VectorDocument } from './vector-generations';
 import type { FeatureValue, VectorFieldSchema, VectorIndexSchema } from '../../../src/contract';
 import { refuse } from '../../core/errors';
+import { LexicalIndex, queryWords } from '../../core/lexical';
 import type { Logger, VectorFilter, VectorHits, VectorQuery, VectorSearch } from '../../core/ports';
+import { fuse, fusionDepth } from '../../core/rank-fusion';
 
 interface Followed {
   /** Of the pointer that was read last, whether or not its generation could be loaded. */
@@ -49,13 +51,33 @@ export class FlatVectorSearch implements VectorSearch {
   }
 }
 
+/** Made with the first query that has a text. */
+const LEXICAL = new WeakMap<LoadedGeneration, LexicalIndex>();
+
+function lexicalOf(loaded: LoadedGeneration, schema: VectorIndexSchema): LexicalIndex {
+  let lexical = LEXICAL.get(loaded);
+  if (!lexical) LEXICAL.set(loaded, lexical = new LexicalIndex(schema, loaded.documents.map(([, fields]) => fields)));
+  return lexical;
+}
+
 /** The nearest of one generation that is in memory. */
-export function searchGeneration({ generation, index, documents }: LoadedGeneration, { index: schema, vector, k, filter }: VectorQuery): VectorHits {
+export function searchGeneration(loaded: LoadedGeneration, { index: schema, vector, k, text, filter }: VectorQuery): VectorHits {
+  const { generation, index, documents } = loaded;
   const passing = filter && filter.length > 0 ? passingOf(schema, filter, documents) : undefined;
-  return {
-    generation,
-    hits: index.search(vector, k, passing).map(({ position, score }) => ({ id: documents[position][0], score, fields: documents[position][1] })),
+  const hit = ({ position, score }: { readonly position: number; readonly score: number }) => {
+    const [id, fields] = documents[position];
+    return { id, score, fields: shownFields(schema, fields) };
   };
+  if (text === undefined) return { generation, hits: index.search(vector, k, passing).map(hit) };
+  const depth = fusionDepth(k);
+  const lists = [index.search(vector, depth, passing), lexicalOf(loaded, schema).search(queryWords(text), depth, passing)];
+  return { generation, hits: fuse(lists.map((list) => list.map(hit)), k) };
+}
+
+/** Texts are searched and not given back: they may be long. */
+function shownFields({ fields }: VectorIndexSchema, values: VectorDocument[1]): VectorDocument[1] {
+  if (!fields.some(({ type }) => type === 'text')) return values;
+  return Object.fromEntries(fields.flatMap(({ name, type }) => (type === 'text' || values[name] === undefined ? [] : [[name, values[name]]])));
 }
 
 /** 1 for each document that has, for every condition, one of its values. */

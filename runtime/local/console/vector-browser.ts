@@ -3,6 +3,7 @@ import type { FeatureValue, VectorFieldSchema, VectorIndexSchema } from '../../.
 import type { LoadedGeneration } from '../../adapters/local/vector-generations';
 import type { FlatVectorSearch } from '../../adapters/local/vector-search';
 import { refuse } from '../../core/errors';
+import { textFields } from '../../core/lexical';
 import type { VectorFilter, VectorHits } from '../../core/ports';
 import { isValueOf } from '../../core/vector-conditions';
 
@@ -62,16 +63,16 @@ export class VectorBrowser {
   /**
    * The nearest to the vector of a document, or to a vector of the caller's own. Fails with INVALID_PARAMETER.
    *
-   * @param query `{ id | vector, k, filter?: [{ field, values }] }`
+   * @param query `{ id | vector, text?, k, filter?: [{ field, values }] }`
    */
   async nearest(name: string, query: unknown): Promise<VectorHits & { readonly vector: readonly number[] }> {
     const schema = this.schema(name);
-    const { id, vector: given, k = 10, filter } = (typeof query === 'object' && query !== null ? query : {}) as Readonly<Record<string, unknown>>;
+    const { id, vector: given, text, k = 10, filter } = (typeof query === 'object' && query !== null ? query : {}) as Readonly<Record<string, unknown>>;
     const wanted = Number.isSafeInteger(k) && (k as number) >= 1 && (k as number) <= MOST_NEIGHBOURS
       ? k as number
       : refuse('INVALID_PARAMETER', `k must be a whole number from 1 to ${MOST_NEIGHBOURS}`);
     const vector = typeof id === 'string' ? vectorOf(this.loaded(schema), id) : vectorFrom(schema, given);
-    const [hits] = await this.search.search([{ index: schema, vector, k: wanted, filter: filterFrom(schema, filter) }]);
+    const [hits] = await this.search.search([{ index: schema, vector, k: wanted, text: textFrom(schema, text), filter: filterFrom(schema, filter) }]);
     return { ...hits, vector: Array.from(vector) };
   }
 
@@ -97,12 +98,18 @@ function vectorFrom({ name, dimension }: VectorIndexSchema, given: unknown): Flo
   return odd < 0 ? Float32Array.from(given as number[]) : refuse('INVALID_PARAMETER', `element ${odd} of the vector is no float32`);
 }
 
+function textFrom(schema: VectorIndexSchema, given: unknown): string | undefined {
+  if (given === undefined || (typeof given === 'string' && textFields(schema).length > 0)) return given;
+  return refuse('INVALID_PARAMETER', `text must be text, for an index with a text field; index '${schema.name}' has ${textFields(schema).join(', ') || 'none'}`);
+}
+
 function filterFrom({ fields }: VectorIndexSchema, given: unknown): VectorFilter | undefined {
   if (given === undefined) return undefined;
   if (!Array.isArray(given) || given.length > MOST_CONDITIONS) return refuse('INVALID_PARAMETER', `filter must be a list of at most ${MOST_CONDITIONS} conditions`);
   return given.map((condition: unknown) => {
     const { field: name, values } = (condition ?? {}) as { field?: unknown; values?: unknown };
     const field = fields.find((declared) => declared.name === name) ?? refuse('INVALID_PARAMETER', `the index has no field '${String(name).slice(0, 64)}'`);
+    if (field.type === 'text') refuse('INVALID_PARAMETER', `field '${field.name}' is text, which is searched, not compared`);
     if (!Array.isArray(values) || values.length === 0 || values.length > MOST_VALUES) refuse('INVALID_PARAMETER', `the condition on '${field.name}' needs 1 to ${MOST_VALUES} values`);
     const odd = (values as FeatureValue[]).find((value) => !isValueOf(field, value));
     if (odd !== undefined) refuse('INVALID_PARAMETER', `${JSON.stringify(odd).slice(0, 64)} is no value of the ${field.type} field '${field.name}'`);

@@ -9,6 +9,7 @@ import { OpenSearchVectorSearch } from '../../../runtime/adapters/aws/opensearch
 import { Sigv4Signer } from '../../../runtime/adapters/aws/sigv4';
 import type { VectorQuery } from '../../../runtime/core/ports';
 import type { VectorIndexSchema } from '../../../src/contract';
+import { hybridSearchContract } from '../../runtime/contract/hybrid-search.contract';
 import type { TestDocument } from '../../runtime/contract/vector-document';
 import { vectorSearchContract } from '../../runtime/contract/vector-search.contract';
 
@@ -43,7 +44,7 @@ describe('vector search in a real OpenSearch', () => {
   describe('keeps the contract of vector stores', () => {
     /** Generations by their index and documents: what was built once answers again. */
     const built = new Map<string, string>();
-    vectorSearchContract(async (index, documents) => {
+    const open = async (index: VectorIndexSchema, documents: readonly TestDocument[]) => {
       const content = JSON.stringify([index, documents]);
       let generation = built.get(content);
       if (generation === undefined) {
@@ -53,7 +54,9 @@ describe('vector search in a real OpenSearch', () => {
       }
       await switchAlias(client, index, generation);
       return storeAt(server.url);
-    });
+    };
+    vectorSearchContract(open);
+    describe('with a text', () => hybridSearchContract(open));
   });
 
   describe('of a thousand documents', () => {

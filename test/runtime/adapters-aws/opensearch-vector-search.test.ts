@@ -101,6 +101,62 @@ describe('vector search in OpenSearch', () => {
     expect((await store.search([query()]))[0].generation).toBe('2026-01-01');
   });
 
+  describe('of a query with a text', () => {
+    const TEXTS: VectorIndexSchema = { ...TRIPS, name: 'trips', fields: [...TRIPS.fields, { name: 'notes', type: 'text' }, { name: 'title', type: 'text' }] };
+    const list = (concrete: string, ...ids: string[]) => (
+      { timed_out: false, _shards: { failed: 0 }, hits: { hits: ids.map((_id) => ({ _index: concrete, _id, _score: 1, _source: { city: 'Wien' } })) }, status: 200 }
+    );
+    const AWAY = { error: { type: 'circuit_breaking_exception' }, status: 429 };
+    const answering = (...responses: object[]) => start(({ method }) => (method === 'GET' ? { body: { 'trips.1': {} } } : { body: { responses } }));
+    const asked = (rest: Partial<VectorQuery> = {}) => query({ index: TEXTS, k: 2, text: 'Wet, roads?', ...rest });
+    const score = (...ranks: number[]) => expect.closeTo(ranks.reduce((sum, rank) => sum + 1 / (60 + rank), 0), 9);
+    const hit = (id: string, ...ranks: number[]) => ({ id, score: score(...ranks), fields: { city: 'Wien' } });
+
+    test('one call asks for both lists, each deeper than k, with the same filter and without the texts themselves', async () => {
+      const { store, peer } = await answering(list('trips.1', 'a', 'b'), list('trips.1', 'b', 'c'), list('trips.1', 'a'));
+      const filter = [{ field: 'city', values: ['Wien'] }];
+      expect(await store.search([asked({ filter }), query({ index: TEXTS })])).toEqual([
+        { generation: '1', hits: [hit('b', 2, 1), hit('a', 1)] }, { generation: '1', hits: [{ id: 'a', score: 1, fields: { city: 'Wien' } }] },
+      ]);
+      const [nearest, worded, plain] = searchesOf(peer.requests[0].body) as any[];
+      const terms = { bool: { filter: [{ terms: { city: ['Wien'] } }] } };
+      expect([nearest.size, nearest.query.knn.vector.k, nearest.query.knn.vector.filter, plain.size]).toEqual([50, 50, terms, 1]);
+      expect(worded).toEqual({
+        size: 50,
+        timeout: nearest.timeout,
+        track_total_hits: false,
+        _source: { includes: TRIPS.fields.map(({ name }) => name) },
+        query: { bool: { must: { multi_match: { query: 'wet roads', type: 'most_fields', fields: ['notes', 'title'] } }, filter: terms } },
+      });
+    });
+
+    test.each<[string, 'text' | 'vector', object[], object[]]>([
+      ['the words', 'text', [list('trips.1', 'a', 'b'), AWAY], [hit('a', 1), hit('b', 2)]],
+      ['the words, whose shards answered in part,', 'text', [list('trips.1', 'a'), { ...list('trips.1', 'b'), _shards: { failed: 1 } }], [hit('a', 1)]],
+      ['the words, which are of another generation,', 'text', [list('trips.1', 'a'), list('trips.2', 'b')], [hit('a', 1)]],
+      ['the vectors', 'vector', [{ ...list('trips.1', 'a'), timed_out: true }, list('trips.1', 'c')], [hit('c', 1)]],
+    ])('the list of %s is named where it is missing', async (_, missing, responses, hits) => {
+      const { store } = await answering(...responses);
+      expect(await store.search([asked()])).toEqual([{ generation: '1', hits, missing }]);
+    });
+
+    test('without both lists there is no answer, and a refused query is a mistake', async () => {
+      await expect((await answering(AWAY, AWAY)).store.search([asked()])).rejects.toMatchObject({ code: 'VECTOR_STORE_UNAVAILABLE' });
+      await expect((await answering(list('trips.1'))).store.search([asked()])).rejects.toMatchObject({ message: expect.stringContaining('answered 1 of 2 searches') });
+      const refused = { error: { type: 'parsing_exception' }, status: 400 };
+      await expect((await answering(list('trips.1'), refused)).store.search([asked()])).rejects.toMatchObject({ code: 'INVALID_CONFIGURATION' });
+    });
+
+    test('calls are bounded by all searches that they make', async () => {
+      const { store, peer } = await start(({ method, body }) => (
+        method === 'GET' ? { body: { 'trips.1': {} } } : { body: { responses: searchesOf(body).map(() => list('trips.1', 'a')) } }
+      ));
+      await store.search(many(40, { index: TEXTS, text: 'wet' }));
+      await store.search(many(6, { index: TEXTS, text: 'wet', k: 1000 }));
+      expect(peer.requests.map(({ body }) => searchesOf(body).length)).toEqual([32, 32, 16, 4, 4, 4]);
+    });
+  });
+
   test('every request is signed, and searches by the path of the alias only', async () => {
     const { store, peer } = await start(openSearch(TRIPS, [], 'trips.1'));
     await store.search([query()]);

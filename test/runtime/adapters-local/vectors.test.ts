@@ -9,6 +9,8 @@ import { GenerationWriter } from '../../../runtime/adapters/local/vector-generat
 import { importVectors } from '../../../runtime/adapters/local/vector-import';
 import { FlatVectorSearch } from '../../../runtime/adapters/local/vector-search';
 import { SIMILARITIES, type Similarity, type VectorIndexSchema } from '../../../src/contract';
+import { hybridSearchContract } from '../contract/hybrid-search.contract';
+import type { TestDocument } from '../contract/vector-document';
 import { vectorSearchContract } from '../contract/vector-search.contract';
 
 /** The definition, term by term, in the slowest and plainest way. */
@@ -59,7 +61,7 @@ describe('the embedded vector store', () => {
   describe('keeps the contract of vector stores', () => {
     const folders: string[] = [];
     afterAll(() => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
-    vectorSearchContract(async (index, documents) => {
+    const open = async (index: VectorIndexSchema, documents: readonly TestDocument[]) => {
       const folder = mkdtempSync(join(tmpdir(), 'thalos-vectors-'));
       folders.push(folder);
       const writer = new GenerationWriter(join(folder, index.name), index);
@@ -67,7 +69,9 @@ describe('the embedded vector store', () => {
       writer.addDocuments(documents.map(({ id, fields }) => [id, fields]));
       writer.publish();
       return new FlatVectorSearch((name) => join(folder, name), { info: () => undefined, warn: () => undefined, error: () => undefined });
-    });
+    };
+    vectorSearchContract(open);
+    describe('with a text', () => hybridSearchContract(open));
   });
 
   const INDEX: VectorIndexSchema = {

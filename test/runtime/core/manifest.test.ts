@@ -2,7 +2,7 @@ import { CONFIGURATION, MANIFEST, SURGE } from './brain.fixture';
 import { parseConfiguration } from '../../../runtime/core/configuration';
 import { checkManifest, manifestProblems, parseManifest } from '../../../runtime/core/manifest';
 import { publicInputs } from '../../../runtime/core/signature';
-import type { ModelManifest } from '../../../src/contract';
+import type { BrainConfiguration, ModelManifest } from '../../../src/contract';
 
 type Draft = { -readonly [K in keyof ModelManifest]: any };
 
@@ -44,6 +44,25 @@ describe('a model manifest', () => {
       { name: 'rush', datatype: 'BOOL', shape: [-1] },
       { name: 'minutes', datatype: 'FP32', shape: [-1] },
     ]);
+  });
+
+  test('shows the text of a search by words as one text per row, after its vector', () => {
+    const [near] = MANIFEST.enrichment!.vectors!;
+    const [trips] = CONFIGURATION.vectorIndexes;
+    const configuration = { ...CONFIGURATION, vectorIndexes: [{ ...trips, fields: [...trips.fields, { name: 'notes', type: 'text' as const }] }] };
+    const withText = (text: string, more: object = {}): ModelManifest => (
+      { ...MANIFEST, enrichment: { ...MANIFEST.enrichment, vectors: [{ ...near, text, ...more }] } }
+    );
+    expect(manifestProblems(withText('words'), configuration)).toEqual([]);
+    expect(publicInputs(withText('words', { filter: [{ field: 'city', input: 'city' }] }), configuration).slice(2)).toEqual([
+      { name: 'route', datatype: 'FP32', shape: [-1, 2] }, { name: 'words', datatype: 'BYTES', shape: [-1] }, { name: 'city', datatype: 'BYTES', shape: [-1] },
+    ]);
+    const told = (manifest: ModelManifest, of: BrainConfiguration = configuration) => manifestProblems(manifest, of).join();
+    expect(told(withText('words'), CONFIGURATION)).toMatch(/the text of vector tensor 'neighbours': vector index 'trips' has no text field/);
+    expect(told(withText('driver'))).toMatch(/input 'driver' must be BYTES \[-1\], but it is INT64 \[-1\]/);
+    expect(told(withText('neighbours'))).toMatch(/input 'neighbours' is a tensor that enrichment fills/);
+    expect(told(withText('words', { filter: [{ field: 'notes', values: ['wet'] }] }))).toMatch(/on field 'notes': a text is searched, not compared; store it as a keyword as well/);
+    expect(told(withText('words', { fields: ['notes', '_score', 'rush'] }))).toMatch(/field 'notes' of vector index 'trips' is a text, which tensor 'neighbours' cannot hold/);
   });
 
   test('may filter by what is an entity or an input of the model as well', () => {

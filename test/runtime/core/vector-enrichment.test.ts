@@ -31,7 +31,7 @@ class ScoringVectors implements VectorSearch {
 const AWAY = new BrainError('VECTOR_STORE_UNAVAILABLE', 'away');
 
 const plan = (input: string, rest: Partial<VectorTensorPlan> = {}): VectorTensorPlan => ({
-  tensor: { name: `near_${input}`, datatype: 'FP32', shape: [-1, 1, 1] }, input, index, k: 1, fields: ['_score'], filter: [], fill: undefined, degrades: false, flag: undefined, ...rest,
+  tensor: { name: `near_${input}`, datatype: 'FP32', shape: [-1, 1, 1] }, input, index, k: 1, text: undefined, fields: ['_score'], filter: [], fill: undefined, degrades: false, flag: undefined, ...rest,
 });
 const fallback = (input: string, rest: Partial<VectorTensorPlan> = {}) => plan(input, { fill: -1, degrades: true, ...rest });
 const vectors = (name: string, from: number, rows = BATCH): [string, Tensor] => [
@@ -55,6 +55,33 @@ describe('enrichVectors', () => {
     expect(hits.map(({ length }) => length)).toEqual([BATCH, BATCH]);
     expect([...generations]).toEqual(['trips@g1']);
     expect(degraded).toEqual([]);
+  });
+
+  test('asks for the text of each row beside its vector, and names a list that did not come', async () => {
+    const asked: (string | undefined)[] = [];
+    const store: VectorSearch = {
+      search: async (queries) => queries.map(({ vector, text }) => {
+        asked.push(text);
+        return { generation: 'g1', hits: [{ id: 'a', score: vector[0], fields: {} }], ...text === 'away' ? { missing: 'text' as const } : {} };
+      }),
+      close: async () => undefined,
+    };
+    const words = (...data: string[]): [string, Tensor] => ['words', { name: 'words', datatype: 'BYTES', shape: [data.length], data }];
+    const plans = [plan('a', { text: 'words' }), plan('b')];
+    const inputs = (...data: string[]) => new Map([vectors('a', 0, 2), vectors('b', 1000, 2), words(...data)]);
+    expect((await enrich(store, plans, undefined, undefined, inputs('wet', ''))).degraded).toEqual([]);
+    expect(asked).toEqual(['wet', '', undefined, undefined]);
+    expect((await enrich(store, plans, undefined, undefined, inputs('wet', 'away'))).degraded).toEqual(['vectors:near_a/text']);
+  });
+
+  test('rows with one vector and different texts are searched apart, equal ones together', async () => {
+    const store = new ScoringVectors();
+    const data = ['wet', 'dry', 'wet'];
+    const inputs = new Map<string, Tensor>([
+      ['a', { name: 'a', datatype: 'FP32', shape: [3, 2], data: Float32Array.of(1, 1, 1, 1, 1, 1) }], ['words', { name: 'words', datatype: 'BYTES', shape: [3], data }],
+    ]);
+    await enrich(store, [plan('a', { text: 'words' })], undefined, undefined, inputs);
+    expect(store.calls[0].queries.map(({ text }) => text)).toEqual(['wet', 'dry']);
   });
 
   test('fails with INVALID_DATA in any row before it searches', async () => {

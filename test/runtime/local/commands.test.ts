@@ -57,7 +57,7 @@ describe('the command line', () => {
     ['rollout set', ['--candidate', '--weight', '--mode', '--sticky-key', '--flag', '--assembly', '--data-dir', '--brain']],
     ['features import', ['--assembly', '--data-dir', '--brain']],
     ['vectors import', ['--assembly', '--data-dir', '--brain']],
-    ['vectors search', ['--vector', '--id', '--k', '--where', '--json', '--assembly', '--data-dir', '--brain']],
+    ['vectors search', ['--vector', '--id', '--text', '--k', '--where', '--json', '--assembly', '--data-dir', '--brain']],
     ['vectors generations', ['--json', '--assembly', '--data-dir', '--brain']],
     ['vectors rollback', ['--assembly', '--data-dir', '--brain']],
     ['training-set create', ['--groups', '--out', '--time', '--entity', '--known-at', '--at', '--database', '--work-group', '--assembly', '--data-dir', '--brain']],
@@ -304,7 +304,7 @@ describe('imports', () => {
 
   test('fail when the group or the index is not declared', async () => {
     await failing(/UNKNOWN_GROUP: brain 'fleet' declares no feature group 'cars'; it declares drivers/, 'features', 'import', 'cars', file('x.csv', ''));
-    await failing(/UNKNOWN_INDEX: brain 'fleet' declares no vector index 'cars'; it declares places/, 'vectors', 'import', 'cars', file('x.csv', ''));
+    await failing(/UNKNOWN_INDEX: brain 'fleet' declares no vector index 'cars'; it declares places, articles/, 'vectors', 'import', 'cars', file('x.csv', ''));
   });
 
   test('name the row and the value that do not fit', async () => {
@@ -359,6 +359,20 @@ describe('the generations of a vector index', () => {
     await failing(/UNKNOWN_DOCUMENT: vector index 'places' holds no document 'b0'/, 'vectors', 'search', 'places', '--id', 'b0');
   });
 
+  test('are searched by words as well, in the fields that are declared as text', async () => {
+    const abouts = ['the old town', 'a view of the sea, by the harbour', undefined, 'The SEA'];
+    writeFileSync(join(work, 't.jsonl'), abouts.map((about, at) => `${JSON.stringify({ id: `t${at}`, vector: [at, 1], fare: at, about })}\n`).join(''));
+    expect((await command('vectors', 'import', 'articles', join(work, 't.jsonl'))).status).toBe(0);
+    const { out } = await command('vectors', 'search', 'articles', '--vector', '[0,1]', '--text', 'sea view', '--k', '3', '--json');
+    const found = JSON.parse(out).hits.map(({ id, score, fields }: { id: string; score: number; fields: object }) => [id, score, fields]);
+    // by vector t0, t1, t2, t3, by words t1, t3
+    expect(found).toEqual([
+      ['t1', expect.closeTo(1 / 62 + 1 / 61, 9), { fare: 1 }], ['t3', expect.closeTo(1 / 64 + 1 / 62, 9), { fare: 3 }], ['t0', expect.closeTo(1 / 61, 9), { fare: 0 }],
+    ]);
+    const { status, err } = await command('vectors', 'search', 'articles', '--vector', '[0,1]', '--where', '{"about":"sea"}');
+    expect({ status, err }).toEqual({ status: 2, err: expect.stringContaining("field 'about' is text, which is searched with --text") });
+  });
+
   test.each([
     ['neither vector nor id', [], 'needs either --vector or --id'],
     ['both', ['--vector', '[0,1]', '--id', 'a'], 'needs either --vector or --id'],
@@ -366,6 +380,7 @@ describe('the generations of a vector index', () => {
     ['what is no JSON', ['--vector', '1,2'], "--vector must be JSON, got '1,2'"],
     ['too many', ['--vector', '[0,1]', '--k', '1001'], "--k must be a number from 1 to 1000, got '1001'"],
     ['an unknown field', ['--vector', '[0,1]', '--where', '{"town":"x"}'], "the index has no field 'town'; it has fare"],
+    ['a text', ['--vector', '[0,1]', '--text', 'sea'], "--text: vector index 'places' has no text field"],
     ['a value of another type', ['--vector', '[0,1]', '--where', '{"fare":"x"}'], "\"x\" is no value of the float field 'fare'"],
   ])('a search with %s ends with 2', async (_, args, error) => {
     const { status, err } = await command('vectors', 'search', 'places', ...args);

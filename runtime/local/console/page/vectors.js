@@ -88,7 +88,7 @@ export function vectorsPage(root, _, parts) {
   async function nearest(asked) {
     try {
       const found = await post(`vectors/${segment(index.name)}/nearest`, asked);
-      const names = index.fields.map(({ name }) => name);
+      const names = index.fields.filter(({ type }) => type !== 'text').map(({ name }) => name);
       hits.replaceChildren(
         h('h3', {}, `${count(found.hits.length)} nearest`, h('span.hint', {}, ` generation ${found.generation}`)),
         found.hits.length === 0 ? empty('No document passes the filter.') : table('Neighbours, nearest first', ['Document', numberHead('Score'), ...names], found.hits.map(({ id, score, fields }) => [
@@ -115,7 +115,8 @@ function searchForm({ name, dimension, fields }, nearest) {
   const prefix = `search-${name}`;
   const near = h('input', { id: `${prefix}-query`, type: 'text', required: true, spellcheck: 'false', autocomplete: 'off', placeholder: dimension <= 4 ? `an id, or [${new Array(dimension).fill(0).join(', ')}]` : `an id, or [${dimension} numbers]` });
   const k = h('input', { id: `${prefix}-k`, type: 'number', min: 1, max: 100, value: 10, required: true });
-  const conditions = fields.map((field) => ({
+  const words = fields.some(({ type }) => type === 'text') && h('input', { id: `${prefix}-text`, type: 'text', placeholder: 'none', autocomplete: 'off' });
+  const conditions = fields.filter(({ type }) => type !== 'text').map((field) => ({
     ...field, input: h('input', { id: `${prefix}-${field.name}`, type: 'text', placeholder: 'any', spellcheck: 'false', autocomplete: 'off' }),
   }));
   const status = message();
@@ -125,12 +126,12 @@ function searchForm({ name, dimension, fields }, nearest) {
       status.clear();
       const filter = conditions.filter(({ input }) => input.value.trim() !== '').map(({ name: field, type, input }) => ({ field, values: input.value.split(',').map((text) => typed(type, text.trim())) }));
       const text = near.value.trim();
-      void nearest({ ...(text.startsWith('[') ? { vector: JSON.parse(text) } : { id: text }), k: Number(k.value), filter });
+      void nearest({ ...(text.startsWith('[') ? { vector: JSON.parse(text) } : { id: text }), k: Number(k.value), filter, ...(words && words.value.trim() !== '' ? { text: words.value } : {}) });
     } catch (error) {
       status.say('bad', error instanceof SyntaxError ? 'The vector is not a JSON list of numbers.' : error.message);
     }
   } },
-  h('div.fields', {}, labelled('Near to', near), labelled('How many', k)),
+  h('div.fields', {}, labelled('Near to', near), words && labelled('With words', words), labelled('How many', k)),
   conditions.length > 0 ? h('details.filters', {}, h('summary', {}, 'Filter'), h('p.hint', {}, 'One of the values, separated by commas.'), h('div.fields', {}, conditions.map(({ name: field, type, input }) => labelled(`${field} (${type})`, input)))) : false,
   h('div.actions', {}, h('button.primary', { type: 'submit' }, 'Search'), status.element));
   return {

@@ -8,7 +8,7 @@ const INDEX: VectorIndexSchema = {
   dimension: 2,
   similarity: 'cosine',
   engine: 'faiss',
-  fields: [{ name: 'rank', type: 'long' }, { name: 'town', type: 'keyword' }],
+  fields: [{ name: 'rank', type: 'long' }, { name: 'town', type: 'keyword' }, { name: 'about', type: 'text' }],
   hnsw: { m: 16, efConstruction: 100, efSearch: 100 },
 };
 
@@ -110,6 +110,7 @@ describe('a bulk load', () => {
     ['a component beyond single precision', '{"id":"a","vector":[1,1e39]}', "'vector' must be a list of 2 finite numbers"],
     ['no direction', '{"id":"a","vector":[0,1e-60]}', "'vector' must not be zero"],
     ['another field', '{"id":"a","vector":[1,2],"x":1}', "index 'places' declares no field 'x'"],
+    ['a text that is none', '{"id":"a","vector":[1,2],"about":["a"]}', "'about' must be a text, got [\"a\"]"],
     ['a field of another type', '{"id":"a","vector":[1,2],"town":7}', "'town' must be a keyword, got 7"],
     ['a number that lost its last digits', '{"id":"a","vector":[1,2],"rank":9007199254740993}', "'rank' must be a long, got 9007199254740992 (beyond 2^53 as text)"],
   ])('names the line with %s', async (_, line, message) => {

@@ -6,7 +6,7 @@ const INDEX: VectorIndexSchema = {
   dimension: 8,
   similarity: 'cosine',
   engine: 'faiss',
-  fields: [{ name: 'city', type: 'keyword' }, { name: 'price', type: 'float' }],
+  fields: [{ name: 'city', type: 'keyword' }, { name: 'price', type: 'float' }, { name: 'about', type: 'text' }],
   hnsw: { m: 24, efConstruction: 120, efSearch: 60 },
 };
 const LAYOUT = { shards: 2, replicas: 2, buildReplicas: 0 };
@@ -27,6 +27,7 @@ describe('the body of a generation', () => {
           },
           city: { type: 'keyword' },
           price: { type: 'float' },
+          about: { type: 'text' },
         },
       },
     });
