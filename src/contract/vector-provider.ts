@@ -51,6 +51,6 @@ export const VectorStoreName = {
   SNAPSHOT_POLICY: 'thalos-vectors',
   /** Template and policy of an index's generations. */
   generations: (index: string) => `thalos-${index}`,
-  /** Index that a snapshot is restored into to look at it. */
-  scratch: (index: string) => `thalos-restore-${index}`,
+  /** A snapshot is restored as the generation of this index that is named by its own: no pattern of a declared index takes it in. */
+  SCRATCH: 'thalos.drill',
 } as const;

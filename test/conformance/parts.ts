@@ -73,10 +73,10 @@ export const PARTS: { readonly [name: string]: Part } = {
   },
   'vectors': {
     proves: 'k-NN scores, filters, generations behind an alias, faults of the network and the loss of one of three nodes, on OpenSearch; what graphs of Lucene and of FAISS find '
-      + '(FAISS with a native library of our own)',
+      + '(FAISS with a native library of our own); who may do what, under its security plugin',
     needs: { tools: [NODE, NEWEST_JAVA, MAVEN, GXX], memoryGiB: 3, diskGiB: 2 },
     tests: ['vectors/vector-search.test.ts', 'vectors/engines.test.ts', 'vectors/provider.test.ts', 'vectors/generations.test.ts',
-      'vectors/three-nodes.test.ts'],
+      'vectors/access.test.ts', 'vectors/three-nodes.test.ts'],
   },
   'console': {
     proves: 'the web console of the embedded brain, in a real browser (Debian\'s Chromium, which it installs where it may)',

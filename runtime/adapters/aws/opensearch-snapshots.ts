@@ -1,7 +1,8 @@
 /** Snapshots of generations in a repository of OpenSearch (its documentation, "Take and restore snapshots"). */
 import type { OpenSearchHttp } from './opensearch-http';
+import { VectorStoreName } from '../../../src/contract';
 import { generationIndex } from '../../core/vectors/index-body';
-import { SCRATCH_INDEX, type Snapshot, type SnapshotRepository } from '../../core/vectors/restore-drill';
+import type { Snapshot, SnapshotRepository } from '../../core/vectors/restore-drill';
 
 interface RawSnapshot {
   readonly snapshot: string;
@@ -48,4 +49,4 @@ export class OpenSearchSnapshots implements SnapshotRepository {
   }
 }
 
-const scratch = (index: string): string => generationIndex({ name: SCRATCH_INDEX }, index);
+const scratch = (index: string): string => generationIndex({ name: VectorStoreName.SCRATCH }, index);

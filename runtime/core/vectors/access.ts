@@ -1,5 +1,5 @@
 /** Roles of a store's own access control: what searchers, loaders and keepers may do, and nothing else (OpenSearch documentation, "Permissions"). */
-import { generationPattern } from './index-body';
+import { generationIndex, generationPattern } from './index-body';
 import { VECTOR_BUILDS_INDEX, type VectorStoreDeclaration, VectorStoreName } from '../../../src/contract';
 
 interface IndexPermission {
@@ -34,7 +34,7 @@ const KEEP_SCRATCH = ['indices:admin/create', 'indices:admin/delete', 'indices:a
 export function storeRoles({ indexes, searchers, loaders, keepers }: VectorStoreDeclaration): StoreRole[] {
   const aliases = indexes.map(({ schema }) => schema.name);
   const generations = indexes.map(({ schema }) => generationPattern(schema));
-  const scratch = indexes.map(({ schema }) => `${VectorStoreName.scratch(schema.name)}*`);
+  const scratch = indexes.map(({ schema }) => generationIndex({ name: VectorStoreName.SCRATCH }, schema.name));
   return [
     {
       name: VectorStoreName.SEARCHER,

@@ -2,7 +2,7 @@
 import { stop } from './build-errors';
 import type { GenerationCluster } from './generation-cluster';
 import { foundOf, without } from './recall';
-import type { RecallGate, VectorIndexSchema } from '../../../src/contract';
+import { type RecallGate, type VectorIndexSchema, VectorStoreName } from '../../../src/contract';
 import type { Clock } from '../ports';
 
 export interface Snapshot {
@@ -42,9 +42,6 @@ export interface DrillReport {
   readonly recall: number;
 }
 
-/** The restored index is a generation of this one, named by its index: no pattern of a declared index takes it in. */
-export const SCRATCH_INDEX = 'thalos.drill';
-
 /** Fails with NO_SNAPSHOT. Cleans up whatever comes; a dead drill's remains go with the next one. */
 export async function restoreDrill(cluster: GenerationCluster, repository: SnapshotRepository, options: DrillOptions): Promise<DrillReport> {
   const { index: { name }, clock, pause } = options;
@@ -55,7 +52,7 @@ export async function restoreDrill(cluster: GenerationCluster, repository: Snaps
     await repository.restore(snapshot, name, generation);
     while (!await repository.restored(name)) await pause();
     const restoreSeconds = (clock.now() - began) / 1000;
-    const completeness = await cluster.count(SCRATCH_INDEX, name) / Math.max(1, await cluster.count(name, generation));
+    const completeness = await cluster.count(VectorStoreName.SCRATCH, name) / Math.max(1, await cluster.count(name, generation));
     const recall = await recallOfScratch(cluster, generation, options);
     return { snapshot, generation, restoreSeconds, snapshotAgeSeconds: (began - ended) / 1000, completeness, recall };
   } finally {
@@ -87,7 +84,7 @@ async function recallOfScratch(cluster: GenerationCluster, generation: string, {
   let wanted = 0;
   for (const { id, vector } of await cluster.sample(index.name, generation, gate.sample)) {
     const exact = without(await cluster.exact(index, generation, vector, 2 * gate.k + 1), id);
-    const approximate = without(await cluster.approximate({ ...index, name: SCRATCH_INDEX }, index.name, vector, gate.k + 1), id);
+    const approximate = without(await cluster.approximate({ ...index, name: VectorStoreName.SCRATCH }, index.name, vector, gate.k + 1), id);
     wanted += Math.min(gate.k, exact.length);
     found += foundOf(exact, approximate, gate.k);
   }

@@ -20,9 +20,16 @@ const SCHEMAS: readonly (readonly [prefix: string, valid: ValidateFunction])[] =
 ];
 const SECURITY = '/_plugins/_security/api/';
 
+export interface ManagementOptions {
+  /** Whether it answers for the security plugin too. */
+  readonly security: boolean;
+  /** Added to what it forwards. @default - none */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 export class ManagementProxy {
-  static async start(targetPort: number, options: { readonly security: boolean }): Promise<ManagementProxy> {
-    const proxy = new ManagementProxy(targetPort, options.security);
+  static async start(targetPort: number, options: ManagementOptions): Promise<ManagementProxy> {
+    const proxy = new ManagementProxy(targetPort, options);
     proxy.server.listen(0, '127.0.0.1');
     await once(proxy.server, 'listening');
     return proxy;
@@ -33,8 +40,7 @@ export class ManagementProxy {
   private readonly kept = new Map<string, Kept>();
   private readonly server: Server;
 
-  /** @param security whether it answers for the security plugin too */
-  private constructor(private readonly targetPort: number, private readonly security: boolean) {
+  private constructor(private readonly targetPort: number, private readonly options: ManagementOptions) {
     this.server = createServer((incoming, response) => void this.serve(incoming, response));
   }
 
@@ -58,14 +64,14 @@ export class ManagementProxy {
     const url = new URL(incoming.url!, 'http://localhost');
     this.requests.push(`${incoming.method} ${url.pathname}`);
     const [prefix, valid] = SCHEMAS.find(([own]) => url.pathname.startsWith(own)) ?? [];
-    if (prefix !== undefined || (this.security && url.pathname.startsWith(SECURITY))) {
+    if (prefix !== undefined || (this.options.security && url.pathname.startsWith(SECURITY))) {
       const text = (await incoming.toArray()).join('');
       const { status, body } = this.answer(incoming.method!, url, text === '' ? undefined : JSON.parse(text), valid);
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
       return;
     }
     const { method, url: path, headers } = incoming;
-    const outgoing = request({ host: '127.0.0.1', port: this.targetPort, method, path, headers }, (reply) => {
+    const outgoing = request({ host: '127.0.0.1', port: this.targetPort, method, path, headers: { ...headers, ...this.options.headers } }, (reply) => {
       response.writeHead(reply.statusCode!, reply.headers);
       reply.pipe(response);
     });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { Client } from '@opensearch-project/opensearch';
 import { faissFolder, PLAIN_FAISS } from './faiss';
+import { configureSecurity, installSecurity } from './security-plugin';
 import { cached } from '../cache';
 import { freePort } from '../free-port';
 import { newestJava } from '../java';
@@ -32,7 +33,13 @@ export interface OpenSearchOptions {
   readonly faiss?: boolean;
   /** MiB. @default 512 */
   readonly heap?: number;
+  /** The backend role that is master of its access control; a proxy says who calls. @default - there is no access control */
+  readonly master?: string;
 }
+
+/** What a node says when it answers; and when its access control does, which is later. */
+const STARTED = /\] started$/m;
+const SECURED = /\] Node '[^']*' initialized$/m;
 
 /** Of each of three nodes, MiB. */
 const SMALL_HEAP = 384;
@@ -40,9 +47,9 @@ const SMALL_HEAP = 384;
 /** One node of OpenSearch with its k-NN plugin, on free ports of the loopback address. */
 export class OpenSearchServer {
   /** @param settings beyond those of a single node */
-  static async start(settings: Settings = {}, { faiss = false, heap = 512 }: OpenSearchOptions = {}): Promise<OpenSearchServer> {
+  static async start(settings: Settings = {}, { faiss = false, heap = 512, master }: OpenSearchOptions = {}): Promise<OpenSearchServer> {
     const folder = mkdtempSync(join(tmpdir(), 'opensearch-'));
-    const home = install(folder);
+    const home = install(folder, master !== undefined);
     const native = faiss ? { jvm: [`-Djava.library.path=${installFaiss(folder)}`, '--enable-native-access=ALL-UNNAMED'], settings: PLAIN_FAISS } : { jvm: [], settings: {} };
     for (const name of ['conf', 'data', 'logs', 'repo', 'tmp']) {
       mkdirSync(join(folder, name));
@@ -51,6 +58,7 @@ export class OpenSearchServer {
     // read and written: a copy would keep the mode, which lets only its owner read
     writeFileSync(join(folder, 'conf', 'log4j2.properties'), readFileSync(join(home, 'config', 'log4j2.properties')));
     writeFileSync(join(folder, 'conf', 'opensearch.yml'), '');
+    const security = master === undefined ? {} : await configureSecurity(home, join(folder, 'conf'), master);
     const node = {
       'discovery.type': 'single-node',
       'network.host': '127.0.0.1',
@@ -61,13 +69,14 @@ export class OpenSearchServer {
       // where snapshots of type `fs` may go
       'path.repo': join(folder, 'repo'),
       ...native.settings,
+      ...security,
       ...settings,
     };
     const server = new OpenSearchServer(folder, home, [
       `-Xms${heap}m`, `-Xmx${heap}m`, ...JVM, ...native.jvm,
       `-Djava.io.tmpdir=${join(folder, 'tmp')}`, `-Dopensearch.path.home=${home}`, `-Dopensearch.path.conf=${join(folder, 'conf')}`,
       '-cp', 'lib/*', 'org.opensearch.bootstrap.OpenSearch', ...Object.entries(node).map(([name, value]) => `-E${name}=${value}`),
-    ]);
+    ], master === undefined ? STARTED : SECURED);
     await server.boot();
     return server;
   }
@@ -92,7 +101,9 @@ export class OpenSearchServer {
   private server: ChildProcess | undefined;
   readonly #clients: Client[] = [];
 
-  private constructor(private readonly folder: string, private readonly home: string, private readonly command: readonly string[]) {}
+  private constructor(
+    private readonly folder: string, private readonly home: string, private readonly command: readonly string[], private readonly ready: RegExp,
+  ) {}
 
   get url(): string {
     return `http://127.0.0.1:${this.port}`;
@@ -109,7 +120,7 @@ export class OpenSearchServer {
     this.server = spawn(newestJava(), this.command, {
       cwd: this.home, stdio: ['ignore', 'pipe', 'pipe'], env: { HOME: this.folder, PATH: process.env.PATH }, ...AS_ROOT ? { uid: NOBODY, gid: NOBODY } : {},
     });
-    this.port = await portOf(this.server);
+    this.port = await portOf(this.server, this.ready);
   }
 
   /** Ends it as a loss of power does. */
@@ -128,14 +139,14 @@ export class OpenSearchServer {
   }
 }
 
-/** Of HTTP, once the node says that it has started; fails when it ends before. */
-function portOf(server: ChildProcess): Promise<number> {
+/** Of HTTP, once the node says that it is ready; fails when it ends before. */
+function portOf(server: ChildProcess, ready: RegExp): Promise<number> {
   return new Promise((resolve, reject) => {
     let log = '';
     const read = (piece: Buffer) => {
       log += piece.toString();
       const port = /HttpServerTransport\s*\] \[[^\]]*\] publish_address \{127\.0\.0\.1:(\d+)\}/.exec(log);
-      if (!port || !/\] started$/m.test(log)) return;
+      if (!port || !ready.test(log)) return;
       for (const stream of [server.stdout!, server.stderr!]) stream.off('data', read).resume();
       resolve(Number(port[1]));
     };
@@ -146,13 +157,15 @@ function portOf(server: ChildProcess): Promise<number> {
 }
 
 /** The installed server, at a place where the account that runs it may read. */
-function install(folder: string): string {
+function install(folder: string, security: boolean): string {
   const cache = cached('opensearch', POM, (target) => {
     copyFileSync(POM, join(target, 'pom.xml'));
     execFileSync('mvn', ['--quiet', '--batch-mode', 'package'], { cwd: target, stdio: 'inherit' });
   });
   const installed = join(cache, `opensearch-${VERSION}`);
-  return readable(installed, join(folder, 'home'));
+  const home = readable(installed, join(folder, 'home'), security);
+  if (security) installSecurity(home, VERSION);
+  return home;
 }
 
 /** The native library of the k-NN plugin, at such a place. */
@@ -161,8 +174,8 @@ function installFaiss(folder: string): string {
 }
 
 /** Root's own folders are closed to others, and so is the temporary folder of a test run: for another account, a copy of `source`. */
-function readable(source: string, copy: string): string {
-  if (!AS_ROOT) return source;
+function readable(source: string, copy: string, always = false): string {
+  if (!AS_ROOT && !always) return source;
   cpSync(source, copy, { recursive: true });
   chmodSync(dirname(copy), 0o711);
   if (basename(tmpdir()).startsWith('thalos-tests-')) chmodSync(tmpdir(), 0o711);

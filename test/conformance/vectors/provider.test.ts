@@ -109,10 +109,10 @@ describe('the function that makes the indexes of a vector store', () => {
     await liveDocuments('2');
     const { body: { snapshot } } = await client.snapshot.create({ repository: 'thalos-vectors', snapshot: 'one', wait_for_completion: true, body: { indices: `${index.name}.2` } });
     expect(snapshot).toMatchObject({ state: 'SUCCESS', indices: [`${index.name}.2`] });
-    const rename = { indices: `${index.name}.2`, include_aliases: false, rename_pattern: '(.+)', rename_replacement: `thalos-restore-${index.name}` };
+    const rename = { indices: `${index.name}.2`, include_aliases: false, rename_pattern: '(.+)', rename_replacement: `thalos.drill.${index.name}` };
     await client.snapshot.restore({ repository: 'thalos-vectors', snapshot: 'one', wait_for_completion: true, body: rename });
-    expect((await client.count({ index: `thalos-restore-${index.name}` })).body.count).toBe(5);
-    await client.indices.delete({ index: `thalos-restore-${index.name}` });
+    expect((await client.count({ index: `thalos.drill.${index.name}` })).body.count).toBe(5);
+    await client.indices.delete({ index: `thalos.drill.${index.name}` });
   });
 
   test('gives a new generation its mapping, also where somebody makes it by hand', async () => {

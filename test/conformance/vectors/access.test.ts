@@ -1,0 +1,119 @@
+/** Who may do what in a vector store, by the roles that the custom resource makes, under OpenSearch's own access control. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
+import { GenerationBuilder, openGenerations, signer } from './builder';
+import { items, itemsIndex, ItemSequence } from './items';
+import { ManagementProxy } from './management-proxy';
+import { OpenSearchServer } from './opensearch-server';
+import { CALLER_HEADERS } from './security-plugin';
+import { OpenSearchHttp } from '../../../runtime/adapters/aws/opensearch-http';
+import { OpenSearchSnapshots } from '../../../runtime/adapters/aws/opensearch-snapshots';
+import { OpenSearchVectorSearch } from '../../../runtime/adapters/aws/opensearch-vector-search';
+import { returnToPrevious } from '../../../runtime/core/vectors/generations';
+import { drill } from '../../../runtime/handlers/vector-drill.lambda';
+import { onEvent } from '../../../runtime/handlers/vector-indexes.lambda';
+import { VectorProviderProperty, VectorStoreName, type VectorStoreDeclaration } from '../../../src/contract';
+
+jest.setTimeout(300_000);
+
+const LAYOUT = { shards: 1, replicas: 0, buildReplicas: 0 };
+const GATE = { k: 5, sample: 20, least: 0.8 };
+const role = (name: string) => `arn:aws:iam::111111111111:role/${name}`;
+const own = itemsIndex('own');
+/** Nobody declares it: it is somebody else's. */
+const foreign = itemsIndex('foreign');
+const declared: VectorStoreDeclaration = {
+  indexes: [{ schema: own, layout: LAYOUT }],
+  searchers: [role('service')],
+  loaders: [role('builder')],
+  keepers: [role('keeper')],
+  snapshots: { repository: { type: 'fs', settings: { location: 'kept' } }, schedule: '30 */6 * * *', retentionDays: 14 },
+  retentionDays: 30,
+  keepData: true,
+};
+
+const CALLERS = ['master', 'service', 'builder', 'keeper', 'stranger'] as const;
+type Caller = typeof CALLERS[number];
+
+let server: OpenSearchServer;
+let endpoints: Record<Caller, ManagementProxy>;
+const stores: OpenSearchVectorSearch[] = [];
+const https: OpenSearchHttp[] = [];
+
+const urlOf = (caller: Caller) => `http://127.0.0.1:${endpoints[caller].port}`;
+const documents = (seed: number, prefix: string) => items(new ItemSequence(seed), 200, prefix);
+const open = (endpoint: string) => {
+  const http = new OpenSearchHttp({ endpoint, signer: signer() });
+  https.push(http);
+  return http;
+};
+const as = (caller: Caller) => open(urlOf(caller));
+const searcher = (caller: Caller) => {
+  const store = new OpenSearchVectorSearch({ endpoint: urlOf(caller), signer: signer() });
+  stores.push(store);
+  return store;
+};
+const build = (caller: Caller, index = own, id = 'one') => new GenerationBuilder(openGenerations(urlOf(caller)), index).run(id, [documents(1, `${id}-`)]);
+const search = (caller: Caller, index = own) => searcher(caller).search([{ index, vector: new ItemSequence(3).vector(), k: 3 }]);
+
+beforeAll(async () => {
+  server = await OpenSearchServer.start({ 'rest.action.multi.allow_explicit_index': 'false' }, { master: role('master') });
+  const started = await Promise.all(CALLERS.map((name) => ManagementProxy.start(server.port, {
+    security: false, headers: { [CALLER_HEADERS.user]: role(name), [CALLER_HEADERS.roles]: role(name), 'x-forwarded-for': '10.0.0.1' },
+  })));
+  endpoints = Object.fromEntries(CALLERS.map((name, at) => [name, started[at]])) as typeof endpoints;
+  const properties = { ServiceToken: 'token', [VectorProviderProperty.ENDPOINT]: urlOf('master'), [VectorProviderProperty.DECLARATION]: JSON.stringify(declared) };
+  const event = { RequestType: 'Create', ResourceProperties: properties } as unknown as CloudFormationCustomResourceEvent;
+  await onEvent(event, open, { sleep, now: Date.now, until: Date.now() + 60_000 });
+  await build('master', foreign);
+});
+afterAll(async () => {
+  await Promise.all(stores.map((store) => store.close()));
+  for (const http of https) http.close();
+  await Promise.all(Object.values(endpoints ?? {}).map((endpoint) => endpoint.close()));
+  await server?.stop();
+});
+
+const REFUSED = { status: 403 };
+
+test('a loader builds generations, switches and returns, and does nothing to an index of others', async () => {
+  expect(await build('builder', own, 'one')).toBe('2');
+  expect(await build('builder', own, 'two')).toBe('3');
+  expect(await returnToPrevious(openGenerations(urlOf('builder')), own.name)).toEqual({ from: '3', to: '2' });
+  await expect(build('builder', foreign)).rejects.toMatchObject(REFUSED);
+  await expect(as('builder').call('DELETE', '/foreign.1')).rejects.toMatchObject(REFUSED);
+});
+
+test('an alias has no rights of its own: where a generation of one is put behind that of another, an answer from both is none', async () => {
+  const actions = (action: 'add' | 'remove') => ({ body: { actions: [{ [action]: { index: 'own.2', alias: foreign.name } }] } });
+  await as('builder').call('POST', '/_aliases', actions('add'));
+  await expect(search('master', foreign)).rejects.toMatchObject({ code: 'VECTOR_STORE_UNAVAILABLE', message: expect.stringContaining('must stand for one generation') });
+  await as('builder').call('POST', '/_aliases', actions('remove'));
+});
+
+test('a searcher searches its index through the alias, and reads, writes and deletes nothing else', async () => {
+  const [{ generation, hits }] = await search('service');
+  expect([generation, hits.length]).toEqual(['2', 3]);
+  const [none] = await searcher('service').search([{ index: own, vector: new ItemSequence(3).vector(), k: 3, filter: [{ field: 'town', values: ['nowhere'] }] }]);
+  expect(none).toEqual({ generation: '2', hits: [] });
+  await expect(search('service', foreign)).rejects.toMatchObject({ code: 'VECTOR_STORE_UNAVAILABLE' });
+  for (const [method, path, body] of [
+    ['GET', `/${foreign.name}/_search`], ['PUT', '/own.2/_doc/x', {}], ['DELETE', '/own.2'], ['POST', '/_aliases', { actions: [{ add: { index: 'own.3', alias: own.name } }] }],
+    ['GET', '/_plugins/_security/api/roles'], ['GET', `/_snapshot/${VectorStoreName.REPOSITORY}/_all`], ['GET', '/thalos.builds/_doc/own'],
+  ] as const) await expect(as('service').call(method, path, { body })).rejects.toMatchObject(REFUSED);
+});
+
+test('a keeper takes a snapshot and restores it beside the original, which it cannot change', async () => {
+  await as('keeper').call('PUT', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`, { query: { wait_for_completion: 'true' }, body: { indices: 'own.*', include_global_state: false } });
+  const repository = new OpenSearchSnapshots(as('keeper'), VectorStoreName.REPOSITORY);
+  const report = await drill({ cluster: openGenerations(urlOf('keeper')), repository, index: own, gate: GATE, brain: 'fleet', emit: () => undefined });
+  expect(report).toMatchObject({ snapshot: 'daily-1', generation: '2', completeness: 1 });
+  for (const [method, path] of [['DELETE', '/own.2'], ['DELETE', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`], ['GET', '/foreign/_search'], ['GET', '/_plugins/_security/api/roles']]) {
+    await expect(as('keeper').call(method, path)).rejects.toMatchObject(REFUSED);
+  }
+});
+
+test('whom no role names may do nothing', async () => {
+  await expect(search('stranger')).rejects.toMatchObject({ code: 'VECTOR_STORE_UNAVAILABLE' });
+  for (const path of ['/own/_search', '/_cat/indices', '/_plugins/_security/api/roles']) await expect(as('stranger').call('GET', path)).rejects.toMatchObject(REFUSED);
+});
