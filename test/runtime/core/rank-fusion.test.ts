@@ -1,5 +1,5 @@
 import { array, assert, property, uniqueArray, constantFrom, integer } from 'fast-check';
-import { LexicalIndex, queryWords, wordsOf } from '../../../runtime/core/lexical';
+import { LexicalIndex, queryWords, segmentsOf, wordsOf } from '../../../runtime/core/lexical';
 import { fuse, fusionDepth } from '../../../runtime/core/rank-fusion';
 
 const hits = (...ids: string[]) => ids.map((id, at) => ({ id, score: 100 - at, fields: {} }));
@@ -36,6 +36,13 @@ describe('words', () => {
   test('are those of Unicode, in lower case', () => {
     expect(wordsOf("The DRIVER's 3.5 mm — größe, ΣΟΦΙΑ; a_b e-mail\n")).toEqual(['the', "driver's", '3.5', 'mm', 'größe', 'σοφια', 'a_b', 'e', 'mail']);
     expect(wordsOf(' …!?')).toEqual([]);
+  });
+
+  test('of plain ASCII are found by a shorter way, and are the same', () => {
+    const piece = constantFrom('a', 'Z', 'bc', '1', '23', '_', '.', ',', ';', ':', "'", '-', ' ', '\n', '"', '@', '/');
+    assert(property(array(piece, { maxLength: 14 }), (pieces) => {
+      expect(wordsOf(pieces.join(''))).toEqual(segmentsOf(pieces.join('')));
+    }), { numRuns: 5000, seed: 20_260_101 });
   });
 
   test('of a query are bounded', () => {
