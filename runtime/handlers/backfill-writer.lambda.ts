@@ -9,6 +9,7 @@ import { BackfillEnv, type BackfillPart, type BackfillProgress, Binding, Dimensi
 import { BackfillBucket } from '../adapters/aws/backfill-bucket';
 import { BackfillCheckpoints } from '../adapters/aws/backfill-checkpoints';
 import { DynamoDbOnlineStore } from '../adapters/aws/dynamodb-online-store';
+import { QuarantineBucket } from '../adapters/aws/quarantine-bucket';
 import { writePart } from '../core/backfill/part-writer';
 import { TokenBucket } from '../core/backfill/token-bucket';
 import { type Clock, SYSTEM_CLOCK } from '../core/ports';
@@ -21,6 +22,8 @@ export interface WriterConfiguration {
   readonly table: string;
   readonly controlTable: string;
   readonly bucket: string;
+  /** Bucket of refused rows. */
+  readonly quarantine: string;
   readonly writesPerSecond: number;
 }
 
@@ -38,6 +41,7 @@ export function createWriter(configuration: WriterConfiguration, ports: WriterPo
   const { dynamodb = new DynamoDBClient({ maxAttempts: 5 }), s3 = new S3Client({}), clock = SYSTEM_CLOCK } = ports;
   const print = ports.print ?? ((line: string) => void process.stdout.write(line));
   const bucket = new BackfillBucket(s3, configuration.bucket);
+  const quarantine = new QuarantineBucket(s3, configuration.quarantine);
   const store = new DynamoDbOnlineStore({ client: dynamodb, table: configuration.table });
   const checkpoints = new BackfillCheckpoints(dynamodb, configuration.controlTable, clock);
   const sleep = (ms: number) => wait(ms);
@@ -47,7 +51,7 @@ export function createWriter(configuration: WriterConfiguration, ports: WriterPo
     lines: (key, from) => bucket.lines(key, from),
     store,
     checkpoints,
-    quarantine: (name, rows) => bucket.quarantine(part.group, name, rows),
+    quarantine: (name, rows) => quarantine.keep(part.group, name, rows),
     rate,
     clock,
     sleep,
@@ -71,6 +75,7 @@ export function configurationFrom(env: Readonly<Record<string, string | undefine
     table: variable(Binding.FEATURE_TABLE, env),
     controlTable: variable(BackfillEnv.CONTROL_TABLE, env),
     bucket: variable(BackfillEnv.BUCKET, env),
+    quarantine: variable(Binding.FEATURE_QUARANTINE, env),
     writesPerSecond: Number(variable(BackfillEnv.WRITES_PER_SECOND, env)),
   };
 }

@@ -6,7 +6,7 @@ export const BackfillEnv = {
   BRAIN: 'BRAIN',
   /** Name of the control table. */
   CONTROL_TABLE: 'CONTROL_TABLE',
-  /** Bucket of the rows that Athena computed, and of those that were refused. */
+  /** Bucket of the rows that Athena computed. */
   BUCKET: 'BACKFILL_BUCKET',
   /** Writes per second of one writer. */
   WRITES_PER_SECOND: 'WRITES_PER_SECOND',

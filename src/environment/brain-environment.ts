@@ -46,6 +46,8 @@ export interface BrainEnvironmentProps {
   readonly controlPlaneTier?: ControlPlaneScalingTier;
   /** How long the past of the offline tables can be asked for: whole days, at least 1. A training set pins it, and outlives it. @default Duration.days(90) */
   readonly snapshotRetention?: Duration;
+  /** Whether backfills of features run by themselves, where nothing else is said. @default true */
+  readonly scheduledBackfills?: boolean;
 }
 
 /**
@@ -67,6 +69,7 @@ export class BrainEnvironment {
       foreignImages: true,
       requestsPerSecond: 100,
       snapshotRetention: Duration.days(7),
+      scheduledBackfills: false,
     });
   }
 
@@ -115,6 +118,8 @@ export class BrainEnvironment {
   readonly controlPlaneTier: ControlPlaneScalingTier;
   /** How long the past of the offline tables can be asked for. */
   readonly snapshotRetention: Duration;
+  /** Whether backfills of features run by themselves, where nothing else is said. */
+  readonly scheduledBackfills: boolean;
 
   private constructor(readonly name: string, props: BrainEnvironmentProps) {
     this.removalPolicy = props.removalPolicy ?? RemovalPolicy.RETAIN;
@@ -128,6 +133,7 @@ export class BrainEnvironment {
     this.requestsPerSecond = props.requestsPerSecond ?? 1000;
     this.controlPlaneTier = props.controlPlaneTier ?? ControlPlaneScalingTier.STANDARD;
     this.snapshotRetention = props.snapshotRetention ?? Duration.days(90);
+    this.scheduledBackfills = props.scheduledBackfills ?? true;
     requireDays(undefined, 'SnapshotRetention', 'snapshotRetention', this.snapshotRetention, 1);
 
     if (![1, 2, 3].includes(this.natGateways)) {

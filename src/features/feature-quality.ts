@@ -11,6 +11,7 @@ import { fail } from '../private/fail';
 import { keyThrough } from '../private/key-through';
 import { requireUnique } from '../private/names';
 import { IWorkload } from '../security/workload';
+import { ArtifactStore } from '../storage';
 import { privateBucket, UNFINISHED_UPLOADS } from '../storage/private-bucket';
 
 /** Where bad rows go, and who hears of them. */
@@ -19,20 +20,26 @@ export interface IFeatureQuality extends IConstruct {
   connectWriter(workload: IWorkload): void;
 }
 
-/** Properties of {@link FeatureQuality}. */
-export interface FeatureQualityProps {
-  /** Decides the removal policy of the quarantine. */
-  readonly environment: BrainEnvironment;
-  /** Encrypts the quarantine. */
-  readonly encryptionKey: IKey;
-  /** Name of the brain: the dimension under which writers count. */
-  readonly brainName: string;
-  /** The groups whose rows are watched: at least one, each with its own name. */
-  readonly groups: FeatureGroup[];
+/** How long refused rows are kept, and how many are no news. */
+export interface FeatureQualityOptions {
   /** How long refused rows are kept for their repair; whole days. @default Duration.days(30) */
   readonly retention?: Duration;
   /** Refused rows of a group within five minutes beyond which its alarm goes off. @default 0 */
   readonly toleratedRows?: number;
+}
+
+/** Properties of {@link FeatureQuality}. */
+export interface FeatureQualityProps extends FeatureQualityOptions {
+  /** Decides the removal policy of the quarantine. */
+  readonly environment: BrainEnvironment;
+  /** Encrypts the quarantine. */
+  readonly encryptionKey: IKey;
+  /** Keeps the access log of the quarantine. */
+  readonly artifacts: ArtifactStore;
+  /** The brain's name: the dimension under which writers count. */
+  readonly name: string;
+  /** The groups whose rows are watched: at least one, each with its own name. */
+  readonly groups: FeatureGroup[];
 }
 
 const PERIOD = Duration.minutes(5);
@@ -64,7 +71,7 @@ export class FeatureQuality extends Resource implements IFeatureQuality {
       fail(this, 'InvalidToleratedRows', `toleratedRows must be an integer of at least 0, got ${toleratedRows}`);
     }
     this.encryptionKey = encryptionKey;
-    this.brainName = props.brainName;
+    this.brainName = props.name;
     this.quarantine = privateBucket(this, 'Quarantine', {
       environment,
       encryptionKey,
@@ -72,6 +79,7 @@ export class FeatureQuality extends Resource implements IFeatureQuality {
         expiration: retention, noncurrentVersionExpiration: UNFINISHED_UPLOADS, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS,
       }],
     });
+    props.artifacts._keepAccessLogOf(this.quarantine, 'quarantine/');
     this.alarms = groups.flatMap((group) => this.watch(group, toleratedRows));
   }
 

@@ -1,4 +1,6 @@
+import { BackfillOptions } from './backfill';
 import { FeatureLock } from './feature-lock';
+import { FeatureQualityOptions } from './feature-quality';
 import { FeatureReplica } from './feature-replica';
 import { OfflineStrategy } from './offline';
 import { WarmThroughput } from './warm-throughput';
@@ -13,4 +15,8 @@ export interface FeatureStoreOptions {
   readonly warmThroughput?: WarmThroughput;
   /** Copies of the online table in other Regions, for reading and failover. @default - none */
   readonly replicas?: FeatureReplica[];
+  /** How what is only offline comes online, and how both are compared. Needs offline tables. @default - once a day, in dev when somebody starts it */
+  readonly backfill?: BackfillOptions;
+  /** What becomes of rows that writers refuse. @default - they are kept for 30 days, and each makes an alarm */
+  readonly quality?: FeatureQualityOptions;
 }

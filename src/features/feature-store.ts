@@ -6,6 +6,7 @@ import { Construct, IConstruct } from 'constructs';
 import { Binding, OnlineItem } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { FeatureGroup } from './feature-group';
+import { IFeatureQuality } from './feature-quality';
 import { FeatureReplica } from './feature-replica';
 import { OfflineStore } from './offline';
 import { WarmThroughput } from './warm-throughput';
@@ -16,12 +17,15 @@ import { IWorkload } from '../security/workload';
 
 /** Online features: one item per entity and feature group. */
 export interface IFeatureStore extends IConstruct {
+  /** Where writers keep the rows that they refuse; absent in a store whose writers lose them. */
+  readonly quality?: IFeatureQuality;
+
   /** Lets a workload read online features, and tells it the table. */
   connectReader(workload: IWorkload): void;
 
   /**
-   * Lets a workload write online features, and put those that come too late where offline finds them; tells it the table, and the stream where there
-   * are offline tables. A writer that also reads is connected twice.
+   * Lets a workload write online features, put those that come too late where offline finds them, and keep those that it refuses; tells it the table,
+   * the stream where there are offline tables, and the quarantine where there is one. A writer that also reads is connected twice.
    */
   connectWriter(workload: IWorkload): void;
 
@@ -39,6 +43,8 @@ export interface FeatureStoreProps {
   readonly groups: FeatureGroup[];
   /** Where everything is kept that was ever known; it holds the same groups. @default - only the newest row of each entity is kept, online */
   readonly offline?: OfflineStore;
+  /** Where writers keep the rows that they refuse, and who hears of them. @default - nowhere: they are only told */
+  readonly quality?: IFeatureQuality;
   /** What the table takes at once. @default - what every table on demand does: 12,000 reads and 4,000 writes a second */
   readonly warmThroughput?: WarmThroughput;
   /** Copies in other Regions, for reading and failover. The stack must know its Region. @default - none */
@@ -51,10 +57,13 @@ export interface FeatureStoreAttributes {
   readonly table: ITable;
   /** The table's customer managed key. @default - the table has none */
   readonly encryptionKey?: IKey;
+  /** Where writers keep the rows that they refuse. @default - nowhere: they are only told */
+  readonly quality?: IFeatureQuality;
 }
 
 abstract class FeatureStoreBase extends Resource implements IFeatureStore {
   abstract readonly table: ITable;
+  abstract readonly quality?: IFeatureQuality;
   /** @internal */
   protected abstract readonly _encryptionKey?: IKey;
   /** @internal */
@@ -72,6 +81,7 @@ abstract class FeatureStoreBase extends Resource implements IFeatureStore {
     // each write is conditional on the stored row, and only single writes can be
     this.connect(workload, 'Write', ['dynamodb:PutItem'], ['kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey']);
     this._offline?._connectWriter(workload);
+    this.quality?.connectWriter(workload);
   }
 
   connectOfflineReader(workload: IWorkload): void {
@@ -110,6 +120,7 @@ export class FeatureStore extends FeatureStoreBase {
   static fromTable(scope: Construct, id: string, attributes: FeatureStoreAttributes): IFeatureStore {
     class Imported extends FeatureStoreBase {
       readonly table = attributes.table;
+      readonly quality = attributes.quality;
       /** @internal */
       protected readonly _encryptionKey = attributes.encryptionKey;
     }
@@ -124,6 +135,9 @@ export class FeatureStore extends FeatureStoreBase {
 
   /** Everything that was ever known; absent in a store without offline tables. */
   readonly offline?: OfflineStore;
+
+  /** Where writers keep the rows that they refuse; absent in a store whose writers lose them. */
+  readonly quality?: IFeatureQuality;
 
   /** @internal */
   protected readonly _encryptionKey?: IKey;
@@ -142,6 +156,7 @@ export class FeatureStore extends FeatureStoreBase {
     this._encryptionKey = props.encryptionKey;
     this.offline = props.offline;
     this._offline = props.offline;
+    this.quality = props.quality;
     this.requireSameGroups(props.offline);
 
     const replicas = this.requireReplicas(props.replicas ?? []);

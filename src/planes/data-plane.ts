@@ -2,10 +2,11 @@ import { Duration } from 'aws-cdk-lib';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
-import { FeatureGroup, FeatureStore, FeatureStoreOptions, OfflineStrategy } from '../features';
+import { Backfill, FeatureGroup, FeatureQuality, FeatureStore, FeatureStoreOptions, OfflineStrategy } from '../features';
 import { FoundationPlane } from './foundation-plane';
 import { VECTOR_BUILDS_PREFIX } from '../contract';
 import { PayloadCapture } from '../observability';
+import { fail } from '../private/fail';
 import { RolloutConfiguration } from '../release';
 import { ArtifactStore, StorageOptions, TrainingSetStore } from '../storage';
 import { privateBucket, UNFINISHED_UPLOADS } from '../storage/private-bucket';
@@ -48,6 +49,12 @@ export class DataPlane extends Construct {
   /** Online features; absent in a brain without feature groups. */
   readonly features?: FeatureStore;
 
+  /** Rows that writers of features refused, and alarms on them; absent in a brain without feature groups. */
+  readonly quality?: FeatureQuality;
+
+  /** Brings online what is only offline, and compares both; absent in a brain without offline tables. */
+  readonly backfill?: Backfill;
+
   /** What models were trained on; absent in a brain without offline tables. */
   readonly trainingSets?: TrainingSetStore;
 
@@ -73,7 +80,13 @@ export class DataPlane extends Construct {
     for (const watched of [this, props.vectorScope ?? this]) alerts.listenTo(watched);
 
     this.artifacts = new ArtifactStore(this, 'Artifacts', { environment, encryptionKey: keys.data });
-    this.features = featureGroups.length === 0 ? undefined : this.createFeatures(props, featureGroups);
+    if (featureGroups.length > 0) {
+      this.quality = new FeatureQuality(this, 'Quality', {
+        environment, encryptionKey: keys.quarantine, artifacts: this.artifacts, name, groups: featureGroups, ...props.featureStore?.quality,
+      });
+      this.features = this.createFeatures(props, featureGroups, this.quality);
+      this.backfill = this.createBackfill(props, this.features);
+    }
     this.trainingSets = !this.features?.offline ? undefined : new TrainingSetStore(this, 'TrainingSets', {
       environment, encryptionKey: keys.training, artifacts: this.artifacts, retention: props.storage?.trainingSets,
     });
@@ -122,10 +135,34 @@ export class DataPlane extends Construct {
     return bucket;
   }
 
-  private createFeatures({ environment, foundation: { keys }, featureStore = {} }: DataPlaneProps, groups: FeatureGroup[]): FeatureStore {
-    const { offline = OfflineStrategy.iceberg(), lock, ...online } = featureStore;
+  private createFeatures(props: DataPlaneProps, groups: FeatureGroup[], quality: FeatureQuality): FeatureStore {
+    const { environment, foundation: { keys }, featureStore = {} } = props;
+    const { offline = OfflineStrategy.iceberg(), lock, warmThroughput, replicas } = featureStore;
     lock?._check(this, groups);
     const store = offline._bind(this, 'Offline', { environment, encryptionKey: keys.offline, logsKey: keys.logs, artifacts: this.artifacts, groups });
-    return new FeatureStore(this, 'Features', { environment, encryptionKey: keys.data, groups, offline: store, ...online });
+    return new FeatureStore(this, 'Features', { environment, encryptionKey: keys.data, groups, offline: store, quality, warmThroughput, replicas });
+  }
+
+  private createBackfill(props: DataPlaneProps, features: FeatureStore): Backfill | undefined {
+    const { environment, foundation: { keys }, name, featureStore } = props;
+    const { offline, groups } = features;
+    if (offline) {
+      return new Backfill(this, 'Backfill', {
+        environment,
+        name,
+        encryptionKey: keys.offline,
+        logsKey: keys.logs,
+        artifacts: this.artifacts,
+        features,
+        groups,
+        offline,
+        ...featureStore?.backfill,
+      });
+    }
+    if (featureStore?.backfill) {
+      fail(this, 'BackfillWithoutOffline', 'backfill fills from offline tables, and offline is OfflineStrategy.none(): '
+        + 'leave backfill out, or keep features offline');
+    }
+    return undefined;
   }
 }

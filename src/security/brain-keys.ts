@@ -23,8 +23,11 @@ export class BrainKeys extends Construct {
   /** Online features, artifacts, and the access logs of every bucket. */
   readonly data: Key;
 
-  /** The offline tables, and the stream that feeds them. */
+  /** The offline tables, the stream that feeds them, and what backfills compute of them. */
   readonly offline: Key;
+
+  /** Rows of features that were refused: who repairs them needs no key to anything else. */
+  readonly quarantine: Key;
 
   /** Training sets. */
   readonly training: Key;
@@ -49,6 +52,7 @@ export class BrainKeys extends Construct {
     const of = (what: string) => `${what} of the ${props.environment.name} brain ${this.node.path}`;
     this.data = this.addKey('Data', of('features and artifacts'), this.accessLogDelivery());
     this.offline = this.addKey('Offline', of('offline features'));
+    this.quarantine = this.addKey('Quarantine', of('refused features'));
     this.training = this.addKey('Training', of('training sets'));
     this.telemetry = this.addKey('Telemetry', of('captured payloads'));
     this.vectors = this.addKey('Vectors', of('vector store'), this.accessLogDelivery());
@@ -63,7 +67,7 @@ export class BrainKeys extends Construct {
    * @internal
    */
   _all(): Key[] {
-    return [this.data, this.offline, this.training, this.telemetry, this.vectors, this.cluster, this.logs, this.alerts];
+    return [this.data, this.offline, this.quarantine, this.training, this.telemetry, this.vectors, this.cluster, this.logs, this.alerts];
   }
 
   private addKey(id: string, description: string, ...statements: PolicyStatement[]): Key {

@@ -5,6 +5,7 @@ import { ingestMetrics } from '../../runtime/feature-client/ingest-metrics';
 import { Binding } from '../../src/contract';
 import { BrainEnvironment } from '../../src/environment';
 import { EntityKey, Expectation, Feature, FeatureGroup, FeatureQuality, FeatureQualityProps } from '../../src/features';
+import { ArtifactStore } from '../../src/storage';
 import { TestWorkload } from '../support/workload';
 
 const group = (name: string, freshness?: Duration) => FeatureGroup.define(name, {
@@ -14,7 +15,8 @@ const group = (name: string, freshness?: Duration) => FeatureGroup.define(name, 
 function create(more: Partial<FeatureQualityProps> = {}, environment = BrainEnvironment.prod()) {
   const stack = new Stack(new App(), 'Stack');
   const key = new Key(stack, 'Key');
-  const quality = new FeatureQuality(stack, 'Quality', { environment, encryptionKey: key, brainName: 'fleet', groups: [group('drivers', Duration.minutes(90)), group('shops')], ...more });
+  const artifacts = new ArtifactStore(stack, 'Artifacts', { environment, encryptionKey: key });
+  const quality = new FeatureQuality(stack, 'Quality', { environment, encryptionKey: key, artifacts, name: 'fleet', groups: [group('drivers', Duration.minutes(90)), group('shops')], ...more });
   return { stack, key, quality };
 }
 

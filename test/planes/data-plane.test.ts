@@ -1,9 +1,11 @@
-import { App, Stack } from 'aws-cdk-lib';
+import { App, Duration, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import RECOMMENDED_FLAGS from 'aws-cdk-lib/recommended-feature-flags.json';
+import { featureClientOf } from '../../runtime/feature-client/open-client';
+import { Binding } from '../../src/contract';
 import { BrainEnvironment } from '../../src/environment';
-import { EntityKey, Feature, FeatureGroup } from '../../src/features';
+import { BackfillSchedule, EntityKey, Feature, FeatureGroup, OfflineStrategy } from '../../src/features';
 import { DataPlane, DataPlaneProps } from '../../src/planes/data-plane';
 import { FoundationPlane } from '../../src/planes/foundation-plane';
 import { Similarity, VectorIndex } from '../../src/vectors';
@@ -107,6 +109,44 @@ describe('DataPlane', () => {
     expect(Object.keys(workload.bindings).sort()).toEqual([
       'ARTIFACT_BUCKET', 'FEATURE_TABLE', 'ROLLOUT_APPLICATION', 'ROLLOUT_ENVIRONMENT', 'ROLLOUT_PROFILE', 'VECTOR_ENDPOINT',
     ]);
+  });
+
+  test('connects a writer of features, in one call, to the table, to the stream of rows that came too late, and to the quarantine', () => {
+    const { app, plane, foundation, data } = create({ featureGroups: GROUPS });
+    const workload = new TestWorkload(foundation, 'Feed');
+    plane.features!.connectWriter(workload);
+    app.synth();
+    expect(foundation.dependencies).toEqual([]);
+    expect(data.dependencies).toEqual([foundation]);
+    const { BRAIN, FEATURE_QUARANTINE, FEATURE_STREAM, FEATURE_TABLE } = Binding;
+    expect(Object.keys(workload.bindings).sort()).toEqual([BRAIN, FEATURE_QUARANTINE, FEATURE_STREAM, FEATURE_TABLE]);
+    expect(workload.bindings[Binding.BRAIN]).toBe('brain');
+    expect(featureClientOf(GROUPS.map((group) => group._toSchema()), { ...workload.bindings, AWS_REGION: 'eu-west-1' })).toBeDefined();
+  });
+
+  test('backfills what is offline, daily beyond dev, and keeps what writers refuse', () => {
+    const { plane, template } = create({ featureGroups: GROUPS }, BrainEnvironment.prod());
+    expect(plane.backfill).toBeDefined();
+    expect(plane.quality).toBe(plane.features!.quality);
+    template().allResourcesProperties('AWS::Scheduler::Schedule', { ScheduleExpression: 'rate(24 hours)' });
+    create({ featureGroups: GROUPS }).template().resourceCountIs('AWS::Scheduler::Schedule', 0);
+  });
+
+  test('gives its options to backfill and quality', () => {
+    const backfill = { schedule: BackfillSchedule.every(Duration.hours(6)), tuning: { maxSkew: 5 } };
+    const made = create({ featureGroups: GROUPS, featureStore: { backfill, quality: { retention: Duration.days(7), toleratedRows: 3 } } }).template();
+    made.allResourcesProperties('AWS::Scheduler::Schedule', { ScheduleExpression: 'rate(6 hours)' });
+    made.hasResourceProperties('AWS::CloudWatch::Alarm', { MetricName: 'FeatureSkew', Threshold: 5 });
+    made.hasResourceProperties('AWS::CloudWatch::Alarm', { MetricName: 'QuarantinedRows', Threshold: 3 });
+    made.hasResourceProperties('AWS::S3::Bucket', { LifecycleConfiguration: { Rules: [Match.objectLike({ ExpirationInDays: 7 })] } });
+  });
+
+  test('without offline tables has a quarantine all the same, and no backfill', () => {
+    const offline = OfflineStrategy.none();
+    const { plane } = create({ featureGroups: GROUPS, featureStore: { offline } });
+    expect(plane.quality).toBeDefined();
+    expect(plane.backfill).toBeUndefined();
+    expect(() => create({ featureGroups: GROUPS, featureStore: { offline, backfill: {} } })).toThrow(/BackfillWithoutOffline: .* keep features offline/);
   });
 
   test('encrypts each store with the key that the foundation has for it', () => {

@@ -1,10 +1,9 @@
-/** The backfill's bucket: what Athena computed, and the rows that were refused. */
+/** The backfill's bucket: what Athena computed. */
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import { GetObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3';
 import { unavailable } from './failures';
 import { linesOf } from './text-lines';
-import { type FeatureGroupSchema, type QuarantinedRow, quarantineLines, quarantinePath } from '../../../src/contract';
 
 /** Fetched at once: a connection that waits for a writer with a rate would be closed by S3. */
 const RANGE_BYTES = 8 * 1024 * 1024;
@@ -30,15 +29,6 @@ export class BackfillBucket {
         token = page.NextContinuationToken;
         if (token === undefined) return keys;
       }
-    } catch (error) {
-      throw unavailable(UNAVAILABLE, WHAT, error);
-    }
-  }
-
-  /** Keeps refused rows under a name of the caller's; the same name again replaces them. */
-  async quarantine(group: FeatureGroupSchema, name: string, rows: readonly QuarantinedRow[]): Promise<void> {
-    try {
-      await this.client.send(new PutObjectCommand({ Bucket: this.bucket, Key: quarantinePath(group, name), Body: quarantineLines(rows), ContentType: 'application/jsonl' }));
     } catch (error) {
       throw unavailable(UNAVAILABLE, WHAT, error);
     }

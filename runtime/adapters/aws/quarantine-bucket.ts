@@ -8,8 +8,13 @@ export class QuarantineBucket {
   constructor(private readonly client: S3Client, private readonly bucket: string) {}
 
   /** One object for all of them, by the day and a name of its own. Fails with FEATURE_STORE_UNAVAILABLE. */
-  async put(group: FeatureGroupSchema, rows: readonly QuarantinedRow[]): Promise<void> {
-    const key = quarantinePath(group, `${rows[0].time.slice(0, 10)}/${randomUUID()}`);
+  put(group: FeatureGroupSchema, rows: readonly QuarantinedRow[]): Promise<void> {
+    return this.keep(group, `${rows[0].time.slice(0, 10)}/${randomUUID()}`, rows);
+  }
+
+  /** One object under a name of the caller's; the same name again replaces it. Fails with FEATURE_STORE_UNAVAILABLE. */
+  async keep(group: FeatureGroupSchema, name: string, rows: readonly QuarantinedRow[]): Promise<void> {
+    const key = quarantinePath(group, name);
     try {
       await this.client.send(new PutObjectCommand({ Bucket: this.bucket, Key: key, Body: quarantineLines(rows), ContentType: 'application/jsonl' }));
     } catch (error) {

@@ -9,8 +9,7 @@ import { Construct } from 'constructs';
 import { backfillDefinition } from './backfill-definition';
 import { BackfillSchedule } from './backfill-schedule';
 import { consistencyDefinition } from './consistency-definition';
-import { IOfflineSource } from './offline-source';
-import { BackfillEnv, BackfillPath, ControlItem, DimensionName, MetricName, MetricsNamespace, Paths } from '../../contract';
+import { BackfillEnv, BackfillPath, ControlItem, DimensionName, MetricName, MetricsNamespace } from '../../contract';
 import { BrainEnvironment } from '../../environment';
 import { BrainFunction } from '../../private/brain-function';
 import { BrainStateMachine } from '../../private/brain-state-machine';
@@ -22,9 +21,18 @@ import { ArtifactStore } from '../../storage';
 import { privateBucket } from '../../storage/private-bucket';
 import { FeatureGroup } from '../feature-group';
 import { IFeatureStore } from '../feature-store';
+import { IOfflineSource } from '../offline';
+
+/** When backfills run, and how. */
+export interface BackfillOptions {
+  /** When each group is backfilled and checked by itself. @default - as the environment says: once a day, in dev when somebody starts it */
+  readonly schedule?: BackfillSchedule;
+  /** How fast, and how sure. @default - see {@link BackfillTuning} */
+  readonly tuning?: BackfillTuning;
+}
 
 /** Properties of {@link Backfill}. */
-export interface BackfillProps {
+export interface BackfillProps extends BackfillOptions {
   /** Decides retention and removal policies. */
   readonly environment: BrainEnvironment;
   /** The brain's name, a dimension of its metrics. */
@@ -35,16 +43,12 @@ export interface BackfillProps {
   readonly logsKey: IKey;
   /** Keeps the bucket's access log. */
   readonly artifacts: ArtifactStore;
-  /** What is written. */
+  /** What is written. It must have a quarantine (`quality`) for rows that are refused. */
   readonly features: IFeatureStore;
   /** The groups that are backfilled. */
   readonly groups: FeatureGroup[];
   /** What is read. */
   readonly offline: IOfflineSource;
-  /** When each group is backfilled and checked by itself. @default BackfillSchedule.every(Duration.days(1)) */
-  readonly schedule?: BackfillSchedule;
-  /** How fast, and how sure. @default - see {@link BackfillTuning} */
-  readonly tuning?: BackfillTuning;
 }
 
 /** What a backfill may take, and what it makes sure of. */
@@ -72,7 +76,6 @@ const WRITER = Duration.minutes(15);
 /** What a run that died had computed is used again within a day, and gone after a week. */
 const PLAN_GOOD_FOR = Duration.days(1);
 const RUNS_KEPT = Duration.days(7);
-const QUARANTINE_KEPT = Duration.days(90);
 const UNFINISHED_UPLOADS = Duration.days(1);
 /** Scheduler may start within so many minutes: groups do not all begin at once. */
 const FLEXIBLE_MINUTES = 15;
@@ -90,7 +93,7 @@ export class Backfill extends Construct {
   /** Compares a sample of a group's entities: start it with `{"group": "<name>"}`. */
   readonly checkArn: string;
 
-  /** Rows that were computed, under `runs/`, and rows that were refused, under `quarantine/`. */
+  /** Rows that were computed, under `runs/`. */
   readonly bucket: Bucket;
 
   /** Who backfills which group, until when it is complete, and how far writers are. */
@@ -102,6 +105,9 @@ export class Backfill extends Construct {
   constructor(scope: Construct, id: string, props: BackfillProps) {
     super(scope, id);
     const { environment, encryptionKey, logsKey, groups, offline, name } = props;
+    if (props.features.quality === undefined) {
+      fail(this, 'BackfillQuarantine', 'the feature store must have a quarantine for the rows that a backfill refuses, and has none: give it a FeatureQuality');
+    }
     const { writesPerSecond, overlap, sampleSize, maxSkew } = this.tuned(props.tuning);
     const { partition } = Stack.of(this);
     const schemas = groups.map((group) => group._toSchema());
@@ -112,7 +118,6 @@ export class Backfill extends Construct {
       encryptionKey,
       lifecycleRules: [
         { prefix: `${BackfillPath.RUNS}/`, expiration: RUNS_KEPT, noncurrentVersionExpiration: UNFINISHED_UPLOADS },
-        { prefix: `${Paths.QUARANTINE}/`, expiration: QUARANTINE_KEPT, noncurrentVersionExpiration: RUNS_KEPT },
         { abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS },
       ],
     });
@@ -188,7 +193,8 @@ export class Backfill extends Construct {
     this.checkArn = check.stateMachineArn;
     offline.connectReader(new MachineWorkload(this, 'Checks', check.role));
 
-    const hours = (props.schedule ?? BackfillSchedule.every(Duration.days(1)))._hours();
+    const byDefault = environment.scheduledBackfills ? BackfillSchedule.every(Duration.days(1)) : BackfillSchedule.onDemand();
+    const hours = (props.schedule ?? byDefault)._hours();
     if (hours !== undefined) this.schedule(groups, hours, encryptionKey);
     this.alarm(machine, props.name, groups, hours, maxSkew);
   }
@@ -219,8 +225,7 @@ export class Backfill extends Construct {
       },
       statements: [
         this.readsRuns(),
-        new PolicyStatement({ actions: ['s3:PutObject'], resources: [this.bucket.arnForObjects(`${Paths.QUARANTINE}/*`)] }),
-        keyThrough(this, 's3', encryptionKey, ['kms:Decrypt', 'kms:GenerateDataKey']),
+        keyThrough(this, 's3', encryptionKey, ['kms:Decrypt']),
         new PolicyStatement({ actions: ['dynamodb:GetItem', 'dynamodb:PutItem'], resources: [this.control.tableArn] }),
         keyThrough(this, 'dynamodb', encryptionKey, ['kms:Decrypt']),
       ],

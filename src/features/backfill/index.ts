@@ -1,3 +1,2 @@
 export * from './backfill';
 export * from './backfill-schedule';
-export * from './offline-source';

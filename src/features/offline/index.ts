@@ -1,2 +1,3 @@
+export * from './offline-source';
 export * from './offline-store';
 export * from './offline-strategy';

@@ -9,6 +9,7 @@ import { Construct } from 'constructs';
 import { LakePermissions } from './lake-permissions';
 import { OfflineDelivery } from './offline-delivery';
 import { catalogStatement } from './offline-place';
+import { IOfflineSource } from './offline-source';
 import { OfflineOptions } from './offline-strategy';
 import { OfflineTables } from './offline-tables';
 import { TableOptimizers } from './table-optimizers';
@@ -63,7 +64,7 @@ const GROUPS_ON_A_STREAM = 5;
  * made and evolved by Athena's DDL, and optimized by Glue: small files become large ones, old snapshots and forgotten files go. The tables, and
  * the database with them, outlive the stack.
  */
-export class OfflineStore extends Resource {
+export class OfflineStore extends Resource implements IOfflineSource {
   /** Holds the tables, what could not be delivered, and results of queries. */
   readonly bucket: Bucket;
 

@@ -96,7 +96,7 @@ class RealWorld extends World {
         return answer;
       },
     } as DynamoDBClient;
-    const writer = createWriter({ brain: 'demo', table: this.table, controlTable: this.controlTable, bucket: 'b', writesPerSecond: 100_000 }, {
+    const writer = createWriter({ brain: 'demo', table: this.table, controlTable: this.controlTable, bucket: 'b', quarantine: 'q', writesPerSecond: 100_000 }, {
       dynamodb: mortal, s3: this.bucket.client, print: () => undefined,
     });
     return Promise.race([writer(part, 900_000), death]);

@@ -49,7 +49,7 @@ const MANAGED: { readonly [name: string]: Json } = {
 const KEY_USE: readonly { readonly actions: RegExp; readonly key: string; readonly via?: string }[] = [
   { actions: /^s3:GetObject$/, key: 'kms:Decrypt', via: 's3' },
   { actions: /^s3:PutObject$/, key: 'kms:GenerateDataKey', via: 's3' },
-  { actions: /^dynamodb:(BatchGetItem|GetItem)$/, key: 'kms:Decrypt', via: 'dynamodb' },
+  { actions: /^dynamodb:(BatchGetItem|GetItem|PutItem)$/, key: 'kms:Decrypt', via: 'dynamodb' },
   { actions: /^appconfig:GetLatestConfiguration$/, key: 'kms:Decrypt' },
   { actions: /^appconfig:(CreateHostedConfigurationVersion|StartDeployment)$/, key: 'kms:GenerateDataKey' },
 ];
@@ -143,7 +143,7 @@ export class Access {
     if (bucket) return deployed.withArn('AWS::S3::Bucket', bucket);
     const profile = /^arn:aws:appconfig:.*\/configuration(?:profile)?\/([^/]+)$/.exec(arn)?.[1];
     if (profile) return deployed.ofType('AWS::AppConfig::ConfigurationProfile').find((each) => deployed.nameOf(each) === profile);
-    return deployed.withArn('AWS::DynamoDB::GlobalTable', arn);
+    return deployed.withArn('AWS::DynamoDB::GlobalTable', arn) ?? deployed.withArn('AWS::DynamoDB::Table', arn);
   }
 
   private identityPolicies(role: string): NamedPolicy[] {

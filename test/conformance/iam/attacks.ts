@@ -19,7 +19,7 @@ export function attacks(deployed: Deployed): Attack[] {
   const arn = (service: string, resource: string) => `arn:aws:${service}:${region}:${account}:${resource}`;
   const all = (type: string) => deployed.ofType(type).map((resource) => deployed.arnOf(resource));
   const buckets = all('AWS::S3::Bucket');
-  const tables = all('AWS::DynamoDB::GlobalTable');
+  const tables = [...all('AWS::DynamoDB::GlobalTable'), ...all('AWS::DynamoDB::Table')];
   const keys = all('AWS::KMS::Key');
   const domains = all('AWS::OpenSearchService::Domain');
   const roles = all('AWS::IAM::Role');
@@ -44,7 +44,8 @@ export function attacks(deployed: Deployed): Attack[] {
     { aim: 'read captured payloads, or access logs', actions: ['s3:GetObject'], resources: others.map((bucket) => `${bucket}/capture/2026/01/01/00/a.jsonl.gz`) },
     { aim: 'read tables of others', actions: ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:PutItem'], resources: [arn('dynamodb', 'table/tenants')] },
     { aim: 'read the whole table', actions: ['dynamodb:Scan', 'dynamodb:Query', 'dynamodb:ExportTableToPointInTime'], resources: tables },
-    { aim: 'change features', actions: ['dynamodb:PutItem', 'dynamodb:UpdateItem', 'dynamodb:DeleteItem', 'dynamodb:DeleteTable'], resources: tables },
+    { aim: 'change features', actions: ['dynamodb:PutItem'], resources: tables, except: { roles: /backfillwriter/, reason: 'it writes what was computed offline, and how far it is' } },
+    { aim: 'change features without a condition, or lose them', actions: ['dynamodb:UpdateItem', 'dynamodb:DeleteItem', 'dynamodb:DeleteTable'], resources: tables },
     { aim: 'decrypt with a key of somebody else', actions: ['kms:Decrypt'], resources: [arn('kms', 'key/12345678-aaaa-bbbb-cccc-1234567890ab')] },
     { aim: 'change or delete a key', actions: ['kms:ScheduleKeyDeletion', 'kms:DisableKey', 'kms:PutKeyPolicy', 'kms:CreateGrant'], resources: keys },
     {

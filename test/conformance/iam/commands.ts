@@ -7,12 +7,10 @@ import { filesBelow } from '../../support/templates';
 /** Operations that no deployed workload asks for, with the reason. */
 export const UNSENT: { readonly [operation: string]: string } = {
   DeleteObject: 'of training sets, which whoever makes them computes with the permission of FeatureStore.connectOfflineReader',
-  GetItem: 'of the checkpoints of backfills, which the profiles do not bind',
   GetQueryResults: 'of training sets, as above',
   InvokeEndpoint: 'of the SageMaker runtime, which the profiles do not bind',
-  ListObjectsV2: 'of training sets and backfills, as above',
-  PutItem: 'features are written by pipelines of the user, with the permission that FeatureStore.connectWriter gives',
-  PutRecords: 'of the same writers, for rows that lose online',
+  ListObjectsV2: 'recorded as ListBucket, which it is to IAM',
+  PutRecords: 'of writers of the user, for rows that lose online: a backfill writes what is offline already',
   StopQueryExecution: 'of training sets, as above',
 };
 

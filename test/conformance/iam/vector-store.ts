@@ -32,7 +32,7 @@ export class OneVectorIndex {
     if (pathname.endsWith('/_alias')) return { body: Object.fromEntries([...this.generations].map((each) => [`${this.index}.${each}`, { aliases: each === this.live ? { [this.index]: {} } : {} }])) };
     if (pathname === '/_aliases') return this.change(JSON.parse(text).actions);
     if (pathname.endsWith('/_bulk')) return { body: { items: text.trim().split('\n').flatMap((_, at) => (at % 2 === 0 ? [{ index: { status: 201 } }] : [])) } };
-    if (pathname.endsWith('/_count')) return { body: { count: 1 } };
+    if (pathname.endsWith('/_count')) return { body: { count: 1, _shards: { total: 1, successful: 1, failed: 0 } } };
     if (pathname.endsWith('/_search')) return { body: { timed_out: false, _shards: { failed: 0 }, hits: { hits: ['a', 'b'].map((id) => ({ _id: id, _score: 1, _source: { vector: [1, 0] } })) } } };
     if (pathname.includes('/_stats/')) return { body: this.statistics() };
     if (pathname.endsWith('/_forcemerge')) this.merged = true;

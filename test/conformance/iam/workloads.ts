@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
+import { backfillAnswer, backfillEvent } from './backfill-events';
 import { type Call, CallReader } from './calls';
 import type { Deployed } from './deployed';
 import { BUILD_EVENTS, OneVectorIndex } from './vector-store';
@@ -245,6 +246,7 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
   const recorder = new Recorder(deployed);
   const [appConfig, iam] = [await AppConfigServer.start(), await IamServer.start()];
   const vectors = new OneVectorIndex('offers');
+  const backfill = backfillEvent(fn.properties.Description ?? '');
   let outcome: Json;
   let declared: Json;
   const aws = await Peer.start(async (request) => {
@@ -252,6 +254,7 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
     recorder.take(request);
     const [, service] = /Credential=[^/]+\/\d{8}\/[^/]+\/([^/]+)\//.exec(request.headers.authorization ?? '') ?? [];
     if (service === 'appconfig') return forward(request, appConfig.url);
+    if (backfill) return backfillAnswer(request, service);
     if (service === 'es') return declared ? emptyStore(request) : vectors.store(request);
     if (service === 's3') return vectors.bucket(request);
     if (service === 'athena') return madeTable(request, declared);
@@ -269,7 +272,7 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
     // Firehose calls through an alias
     const [alias] = deployed.ofType('AWS::Lambda::Alias').filter((each) => deployed.text(each.properties.FunctionName, each.stack) === deployed.nameOf(fn));
     const arn = [deployed.arnOf(fn), ...alias ? [deployed.text(alias.properties.Name, alias.stack)] : []].join(':');
-    const asked = alias ? { records: [] } : { type: 'TOKEN', authorizationToken: 'Bearer none', methodArn: 'arn' };
+    const asked = backfill ?? (alias ? { records: [] } : { type: 'TOKEN', authorizationToken: 'Bearer none', methodArn: 'arn' });
     const steps = variables[VectorBuildEnv.INDEX] ? BUILD_EVENTS : [asked];
     const events = resource ? [created(declared, `${aws.url}/outcome`)] : steps;
     await invoke(join(assembly, `asset.${String(deployed.text(fn.properties.Code.S3Key, fn.stack)).replace(/\.zip$/, '')}`), events, arn, {
@@ -288,7 +291,7 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
   /** Who registers a repository of snapshots gives the domain the role that it names. */
   function passedRole({ action, resources: [path] }: Call): Call[] {
     if (action !== 'es:ESHttpPut' || !path.includes('/_snapshot/')) return [];
-    const trusts = ({ properties }: Resource) => JSON.stringify(properties.AssumeRolePolicyDocument).includes('es.amazonaws.com');
+    const trusts = ({ properties }: Resource) => JSON.stringify(properties.AssumeRolePolicyDocument).includes('"es.amazonaws.com"');
     const [role] = deployed.ofType('AWS::IAM::Role').filter(trusts);
     return [{ action: 'iam:PassRole', resources: [deployed.arnOf(role)], context: {} }];
   }

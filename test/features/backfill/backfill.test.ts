@@ -3,11 +3,13 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import { create, GROUP } from './machine.fixture';
 import { BackfillEnv, Binding } from '../../../src/contract';
 import { BrainEnvironment } from '../../../src/environment';
-import { BackfillSchedule, EntityKey, Feature, FeatureGroup } from '../../../src/features';
+import { BackfillSchedule, EntityKey, Feature, FeatureGroup, FeatureStore } from '../../../src/features';
 import { definitionOf } from '../../support/asl/definition';
 
 const MACHINE = 'AWS::StepFunctions::StateMachine';
 const template = Template.fromStack(create().stack);
+/** Without those of the quarantine. */
+const alarmsOf = (of: Template) => Object.fromEntries(Object.entries(of.findResources('AWS::CloudWatch::Alarm')).filter(([id]) => id.startsWith('Backfill')));
 const machineOf = (of: Template, name: RegExp) => Object.entries(of.findResources(MACHINE)).find(([id]) => name.test(id))!;
 
 describe('Backfill', () => {
@@ -73,7 +75,7 @@ describe('Backfill', () => {
   });
 
   test('tells of failures, of groups that are overdue, and of skew', () => {
-    const thresholds = Object.entries(template.findResources('AWS::CloudWatch::Alarm')).map(([id, { Properties: p }]) => (
+    const thresholds = Object.entries(alarmsOf(template)).map(([id, { Properties: p }]) => (
       [id.replace(/^Backfill|[0-9A-F]{8}$/g, ''), p.ComparisonOperator, p.Threshold, p.EvaluationPeriods, p.TreatMissingData]));
     expect(thresholds).toEqual([
       ['Failed', 'GreaterThanThreshold', 0, 1, 'notBreaching'],
@@ -85,12 +87,12 @@ describe('Backfill', () => {
   test('is started by hand where it is not scheduled, and then nothing is overdue', () => {
     const manual = Template.fromStack(create({ schedule: BackfillSchedule.onDemand() }).stack);
     manual.resourceCountIs('AWS::Scheduler::Schedule', 0);
-    manual.resourceCountIs('AWS::CloudWatch::Alarm', 2);
+    expect(Object.keys(alarmsOf(manual))).toHaveLength(2);
   });
 
-  test('what Athena computed is gone after a week, what was refused after 90 days', () => {
+  test('what Athena computed is gone after a week', () => {
     template.hasResourceProperties('AWS::S3::Bucket', {
-      LifecycleConfiguration: { Rules: Match.arrayWith([Match.objectLike({ Prefix: 'runs/', ExpirationInDays: 7 }), Match.objectLike({ Prefix: 'quarantine/', ExpirationInDays: 90 })]) },
+      LifecycleConfiguration: { Rules: Match.arrayWith([Match.objectLike({ Prefix: 'runs/', ExpirationInDays: 7 })]) },
     });
   });
 
@@ -120,4 +122,31 @@ describe('Backfill', () => {
     expect(() => BackfillSchedule.every(interval)).toThrow(/BackfillInterval: .* 1 to 96 whole hours/);
   });
 
+  test('its writer keeps what it refuses where other writers do, and may put nothing elsewhere', () => {
+    const { stack, quality } = create();
+    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
+      Timeout: 900,
+      Environment: {
+        Variables: Match.objectLike({ [Binding.FEATURE_QUARANTINE]: stack.resolve(quality.quarantine.bucketName), [Binding.BRAIN]: 'demo' }),
+      },
+    });
+    const put = Object.values(Template.fromStack(stack).findResources('AWS::IAM::Policy'))
+      .filter(({ Properties: { Roles } }) => /Writer/.test(Roles[0].Ref))
+      .flatMap(({ Properties: { PolicyDocument } }) => PolicyDocument.Statement).filter(({ Action }: { Action: unknown }) => Action === 's3:PutObject');
+    expect(put.map(({ Resource }: { Resource: unknown }) => Resource)).toEqual([stack.resolve(quality.quarantine.arnForObjects('quarantine/*'))]);
+  });
+
+  test('fails with BackfillQuarantine for a store whose writers lose what they refuse', () => {
+    const { stack, key } = create();
+    const features = new FeatureStore(stack, 'Other', { environment: BrainEnvironment.prod(), encryptionKey: key, groups: [GROUP] });
+    expect(() => create({ features })).toThrow(/BackfillQuarantine: .* give it a FeatureQuality/);
+  });
+
+  test('runs by itself where the environment says so', () => {
+    const schedules = (environment: BrainEnvironment, schedule?: BackfillSchedule) => (
+      Object.keys(Template.fromStack(create({ environment, schedule }).stack).findResources('AWS::Scheduler::Schedule')).length);
+    expect(schedules(BrainEnvironment.dev())).toBe(0);
+    for (const environment of [BrainEnvironment.staging(), BrainEnvironment.prod()]) expect(schedules(environment)).toBe(2);
+    expect(schedules(BrainEnvironment.dev(), BackfillSchedule.every(Duration.hours(6)))).toBe(2);
+  });
 });

@@ -5,7 +5,7 @@ import * as kms from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
 import type { BackfillPart, BackfillQuestion } from '../../../src/contract';
 import { BrainEnvironment } from '../../../src/environment';
-import { Backfill, BackfillProps, EntityKey, Feature, FeatureGroup, FeatureStore, IOfflineSource } from '../../../src/features';
+import { Backfill, BackfillProps, EntityKey, Feature, FeatureGroup, FeatureQuality, FeatureStore, IOfflineSource } from '../../../src/features';
 import { ArtifactStore } from '../../../src/storage';
 import { Definition, definitionOf, JsonObject } from '../../support/asl/definition';
 import { StateError } from '../../support/asl/errors';
@@ -32,11 +32,12 @@ export function create(props: Partial<BackfillProps> = {}) {
   const groups = props.groups ?? [GROUP];
   const offline = new TestSource(stack, 'Offline');
   const artifacts = new ArtifactStore(stack, 'Artifacts', { environment, encryptionKey: key });
-  const features = new FeatureStore(stack, 'Features', { environment, encryptionKey: key, groups });
+  const quality = new FeatureQuality(stack, 'Quality', { environment, encryptionKey: key, artifacts, name: 'demo', groups });
+  const features = new FeatureStore(stack, 'Features', { environment, encryptionKey: key, groups, quality });
   const backfill = new Backfill(stack, 'Backfill', {
     environment, name: 'demo', encryptionKey: key, logsKey: key, artifacts, features, groups, offline, ...props,
   });
-  return { stack, key, backfill, offline };
+  return { stack, key, backfill, features, offline, quality };
 }
 
 /** Definitions of the two machines. */

@@ -2,7 +2,6 @@ import { gzipSync } from 'node:zlib';
 import { array, assert, asyncProperty, integer, string } from 'fast-check';
 import { MemoryBucket } from './s3-memory.fixture';
 import { BackfillBucket } from '../../../runtime/adapters/aws/backfill-bucket';
-import type { FeatureGroupSchema, QuarantinedRow } from '../../../src/contract';
 
 const collect = async (lines: AsyncIterable<string>) => {
   const all: string[] = [];
@@ -46,11 +45,4 @@ test('keys are those of all pages', async () => {
   const s3 = new MemoryBucket();
   for (const key of ['runs/a/0', 'runs/a/1', 'runs/a/2', 'runs/b/0', 'runs/a/3']) s3.objects.set(key, Buffer.of());
   expect(await new BackfillBucket(s3.client, 'bucket').keys('runs/a/')).toEqual(['runs/a/0', 'runs/a/1', 'runs/a/2', 'runs/a/3']);
-});
-
-test('refused rows are lines of JSON in the quarantine of their group', async () => {
-  const s3 = new MemoryBucket();
-  const row = { group: 'account', version: 2, reason: 'UNREADABLE', text: 'x', source: 's', row: 1, time: 't', record: '{' } as QuarantinedRow;
-  await new BackfillBucket(s3.client, 'bucket').quarantine({ name: 'account', version: 2 } as FeatureGroupSchema, 'backfill/run/part-0', [row, row]);
-  expect(s3.text('quarantine/account/v2/backfill/run/part-0.jsonl')).toBe(`${JSON.stringify(row)}\n`.repeat(2));
 });

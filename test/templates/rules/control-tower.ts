@@ -113,6 +113,11 @@ export const ACCEPTED: readonly Acceptance[] = [
     reason: 'the one calls Athena at deploy; the other calls nobody: it turns the records that Firehose hands it into rows',
   },
   {
+    control: 'LAMBDA.PR.3',
+    where: /Backfill(Planner|Writer|Compare)/,
+    reason: 'call DynamoDB and S3 by their public addresses, over TLS, with roles that name table and buckets; the planner calls nobody',
+  },
+  {
     control: 'OPENSEARCH.PR.16',
     where: /Vectors/,
     reason: 'the rule knows only the older of the two policies with TLS 1.2; ours has it with forward secrecy, and TLS 1.3',
@@ -120,13 +125,13 @@ export const ACCEPTED: readonly Acceptance[] = [
   { control: 'S3.PR.2', where: LOG_BUCKETS, reason: 'a bucket of access logs would log its own log' },
   {
     control: 'S3.PR.4',
-    where: /AccessLogs|Artifacts|CaptureBucket|OfflineBucket|TrainingSets|VectorSource|VectorsSnapshots/,
+    where: /AccessLogs|Artifacts|BackfillBucket|CaptureBucket|OfflineBucket|QualityQuarantine|TrainingSets|VectorSource|VectorsSnapshots/,
     reason: 'nobody listens: models are released by documents, tables and snapshots have catalogs of their own, not the arrival of objects',
   },
   {
     control: 'S3.PR.9',
-    where: /AccessLogs|Artifacts|CaptureBucket|OfflineBucket|TrainingSets|VectorSource|VectorsSnapshots/,
-    reason: 'captured payloads and features must be erasable when a person asks; logs, artifacts and snapshots expire; compaction removes files of tables; '
+    where: /AccessLogs|Artifacts|BackfillBucket|CaptureBucket|OfflineBucket|QualityQuarantine|TrainingSets|VectorSource|VectorsSnapshots/,
+    reason: 'captured payloads, features and refused rows must be erasable when a person asks; logs, artifacts and snapshots expire; compaction removes files of tables; '
       + 'training sets are written once by the policy of their bucket; vectors may be about people too',
   },
   { control: 'S3.PR.10', where: /EdgeBackendAccessLogs/, reason: 'load balancers deliver to buckets that S3 encrypts with its own key, and to no other' },

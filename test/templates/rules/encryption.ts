@@ -71,6 +71,7 @@ const launchTemplate: Check = (resource, templates) => {
 export const ENCRYPTED: { [type: string]: Check } = {
   'AWS::AppConfig::ConfigurationProfile': customerKeyIn((properties) => properties.KmsKeyIdentifier),
   'AWS::DynamoDB::GlobalTable': table,
+  'AWS::DynamoDB::Table': customerKeyIn((properties) => (properties.SSESpecification?.SSEEnabled === true ? properties.SSESpecification.KMSMasterKeyId : undefined)),
   'AWS::EC2::LaunchTemplate': launchTemplate,
   'AWS::ECR::Repository': customerKeyIn((properties) => properties.EncryptionConfiguration?.KmsKey),
   'AWS::EKS::Cluster': eachOf(
@@ -95,6 +96,7 @@ export const ENCRYPTED: { [type: string]: Check } = {
   'AWS::Logs::LogGroup': customerKeyIn((properties) => properties.KmsKeyId),
   'AWS::OpenSearchService::Domain': domain,
   'AWS::S3::Bucket': bucket,
+  'AWS::Scheduler::Schedule': customerKeyIn((properties) => properties.KmsKeyArn),
   'AWS::SecretsManager::Secret': customerKeyIn((properties) => properties.KmsKeyId),
   'AWS::SNS::Topic': customerKeyIn((properties) => properties.KmsMasterKeyId),
   'AWS::SQS::Queue': customerKeyIn((properties) => properties.KmsMasterKeyId),

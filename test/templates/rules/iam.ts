@@ -66,11 +66,17 @@ export const ANY_RESOURCE: readonly (Allowed & { readonly actions: RegExp })[] =
   {
     pattern: /^\*$/,
     actions: /^logs:((Create|Delete|Get|List|Update)LogDeliver(y|ies)|Describe(LogGroups|ResourcePolicies)|PutResourcePolicy)$/,
-    where: /MachineAccess/,
+    where: /(Machine|BackfillCheck)Access/,
     reason: 'a state machine delivers its log by these, which take no resource (Step Functions developer guide, "Logging using CloudWatch Logs")',
   },
   {
-    pattern: /^\*$/, actions: /^xray:Put(TraceSegments|TelemetryRecords)$/, where: /Telemetry|MachineAccess/, reason: 'the calls take no resource (service authorization reference, AWS X-Ray)',
+    pattern: /^\*$/, actions: /^xray:Put(TraceSegments|TelemetryRecords)$/, where: /Telemetry|(Machine|BackfillCheck)Access/, reason: 'the calls take no resource (service authorization reference, AWS X-Ray)',
+  },
+  {
+    pattern: /^\*$/,
+    actions: /^cloudwatch:PutMetricData$/,
+    where: /BackfillMachineAccess/,
+    reason: 'the call takes no resource (service authorization reference, Amazon CloudWatch); the statement names our namespace in a condition',
   },
   {
     pattern: /^\*$/, actions: /^ecr:GetAuthorizationToken$/, where: /./, reason: 'the call takes no resource (service authorization reference, Amazon ECR)',
