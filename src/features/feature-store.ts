@@ -10,7 +10,7 @@ import { IFeatureQuality } from './feature-quality';
 import { FeatureReplica } from './feature-replica';
 import { OfflineStore } from './offline';
 import { WarmThroughput } from './warm-throughput';
-import { fail } from '../private/fail';
+import { advise, fail } from '../private/fail';
 import { keyThrough } from '../private/key-through';
 import { requireUnique } from '../private/names';
 import { IWorkload } from '../security/workload';
@@ -188,6 +188,9 @@ export class FeatureStore extends FeatureStoreBase {
     const { region } = Stack.of(this);
     if (replicas.length > 0 && Token.isUnresolved(region)) {
       fail(this, 'ReplicasWithoutRegion', 'a table with replicas must know its own Region, and the stack has none: give the stack an env with a region');
+    }
+    if (replicas.length > 1) {
+      advise(this, 'severalReplicas', `DynamoDB adds one replica in an update: if the table exists, add ${replicas.map((replica) => replica.region).join(', ')} in updates of their own.`);
     }
     requireUnique(this, "replica's Region", [region, ...replicas.map((replica) => replica.region)]);
     return replicas;

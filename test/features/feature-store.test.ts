@@ -1,5 +1,5 @@
 import { App, Stack } from 'aws-cdk-lib';
-import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Table } from 'aws-cdk-lib/aws-dynamodb';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Binding, OnlineItem } from '../../src/contract';
@@ -170,6 +170,17 @@ describe('the capacity and the copies of a feature store', () => {
         },
       })]),
     });
+  });
+
+  test('B: are added one in an update: synth says so of several', () => {
+    const stack = new Stack(new App(), 'Data', { env: HOME });
+    const other = FeatureReplica.in({ region: 'eu-west-2', encryptionKeyArn: KEY.replace('eu-west-1', 'eu-west-2') });
+    const props = { environment: BrainEnvironment.prod(), encryptionKey: new Key(stack, 'Key'), groups: [group('customer')] };
+    new FeatureStore(stack, 'One', { ...props, replicas: [replica] });
+    new FeatureStore(stack, 'Two', { ...props, replicas: [replica, other] });
+    const advice = Annotations.fromStack(stack);
+    advice.hasNoWarning('/Data/One', Match.anyValue());
+    advice.hasWarning('/Data/Two', Match.stringLikeRegexp('one replica in an update.* eu-west-1, eu-west-2 in updates of their own'));
   });
 
   test('are read by the readers of the home Region, for failover, and written by nobody', () => {
