@@ -1,4 +1,5 @@
 /** How generations of a vector index are built beside the live one, as builder, state machine and reader share it (docs/adr/0075). */
+import type { VectorIndexLayout, VectorIndexSchema } from './vector-schema';
 
 /**
  * Index of the builders' own records: one document for each vector index (who builds, until when, what is kept), and one for each part of a
@@ -34,6 +35,19 @@ export interface VectorPart {
   readonly bytes: number;
 }
 
+/** One index of a restore drill, as the state machine hands it to its function. */
+export interface DrilledIndex {
+  readonly schema: VectorIndexSchema;
+  readonly layout: VectorIndexLayout;
+  readonly gate: RecallGate;
+}
+
+/** `advance` until it is done, then `finish`; `clean` after a failure. */
+export type VectorDrillStep = 'advance' | 'finish' | 'clean';
+
+/** Errors of a drill that another try does not change. */
+export const FINAL_DRILL_ERRORS = ['NO_SNAPSHOT', 'RESTORE_DIFFERS', 'BUILD_REFUSED'] as const;
+
 /** Environment variables of the functions that build and that drill. */
 export const VectorBuildEnv = {
   /** JSON of the declared index. */
@@ -68,6 +82,8 @@ export const VectorMetric = {
   RESTORE_RECALL: 'VectorRestoreRecall',
   /** Share of the live generation's documents that the snapshot holds, 0 to 1. */
   RESTORE_COMPLETENESS: 'VectorRestoreCompleteness',
+  /** Drills that restored all of an index, which then found what it must. */
+  DRILLS_PASSED: 'VectorDrillsPassed',
 } as const;
 
 /** Dimension of {@link VectorMetric} beside that of the brain. */

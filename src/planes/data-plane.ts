@@ -10,7 +10,7 @@ import { fail } from '../private/fail';
 import { RolloutConfiguration } from '../release';
 import { ArtifactStore, StorageOptions, TrainingSetStore } from '../storage';
 import { privateBucket, UNFINISHED_UPLOADS } from '../storage/private-bucket';
-import { VectorIndex, VectorIndexBuild, VectorStore, VectorStoreOptions } from '../vectors';
+import { VectorIndex, VectorIndexBuild, VectorRestoreDrill, VectorStore, VectorStoreOptions } from '../vectors';
 
 /** Properties of {@link DataPlane}. */
 export interface DataPlaneProps {
@@ -101,7 +101,8 @@ export class DataPlane extends Construct {
   }
 
   private createVectors(props: DataPlaneProps, indexes: VectorIndex[], source: IBucket): VectorStore {
-    const { environment, foundation: { keys, network, roles, serviceLinkedRoles }, name, vectorStore: { version, gate, loaders } = {} } = props;
+    const { environment, foundation: { keys, network, roles, serviceLinkedRoles }, name } = props;
+    const { version, gate, loaders, drillInterval } = props.vectorStore ?? {};
     const store = new VectorStore(props.vectorScope ?? this, 'Vectors', {
       environment,
       network,
@@ -118,6 +119,7 @@ export class DataPlane extends Construct {
         environment, name, logsKey: keys.logs, store, index, source, gate, loaders,
       });
     }
+    if (store.snapshots) new VectorRestoreDrill(store, 'Drill', { environment, name, logsKey: keys.logs, store, gate, interval: drillInterval });
     return store;
   }
 

@@ -7,10 +7,12 @@ import { Construct } from 'constructs';
 import { buildDefinition } from './build-definition';
 import { layoutOf } from './index-layout';
 import { loadStatements } from './load-statements';
+import { recallGate } from './recall-gate';
+import { RecallGateOptions } from './recall-gate-options';
 import { VectorIndex } from './vector-index';
 import { VectorStore } from './vector-store';
 import {
-  Binding, DEFAULT_RECALL_GATE, DimensionName, MetricsNamespace, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VectorBuildEnv, VectorMetric,
+  Binding, DimensionName, MetricsNamespace, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VectorBuildEnv, VectorMetric,
   VectorStoreName,
 } from '../contract';
 import { BrainEnvironment } from '../environment';
@@ -19,16 +21,6 @@ import { BrainStateMachine } from '../private/brain-state-machine';
 import { requireInteger } from '../private/declarations';
 import { advise, fail } from '../private/fail';
 import { keyThrough } from '../private/key-through';
-
-/** What a new generation must reach before it answers: the share of the true nearest neighbours that its graph finds. */
-export interface RecallGateOptions {
-  /** Neighbours that are compared, 1 to 100. @default 10 */
-  readonly k?: number;
-  /** Vectors of the index that are asked for, 1 to 500: each is one exact search over all vectors. @default 100 */
-  readonly sample?: number;
-  /** Least recall, 0 to 1. @default 0.9 */
-  readonly least?: number;
-}
 
 /** Properties of {@link VectorIndexBuild}. */
 export interface VectorIndexBuildProps {
@@ -54,8 +46,6 @@ export interface VectorIndexBuildProps {
 const CALL = Duration.minutes(15);
 const EXECUTION = Duration.days(2);
 const MOST_LOADERS = 40;
-const MOST_K = 100;
-const MOST_SAMPLED = 500;
 
 /**
  * Builds generations of a vector index beside the one that answers: bulk load without replicas and refreshes, merge, copies, recall against exact search,
@@ -85,7 +75,7 @@ export class VectorIndexBuild extends Construct {
       fail(this, 'ForeignIndex', `vector index '${index.name}' must be one of the store's, which holds ${store.indexes.map((own) => own.name).join(', ')}`);
     }
     requireInteger(this, 'OutOfRange', 'loaders', loaders, 1, MOST_LOADERS, 'the default is 4');
-    const gate = this.gate(props.gate);
+    const gate = recallGate(this, props.gate);
     this.dimensions = { [DimensionName.BRAIN]: name, [VECTOR_INDEX_DIMENSION]: index.name };
     const { partition } = Stack.of(this);
 
@@ -153,13 +143,6 @@ export class VectorIndexBuild extends Construct {
 
   private metric(metricName: string, statistic: string): Metric {
     return new Metric({ namespace: MetricsNamespace, metricName, statistic, dimensionsMap: this.dimensions, period: Duration.minutes(5) });
-  }
-
-  private gate({ k = DEFAULT_RECALL_GATE.k, sample = DEFAULT_RECALL_GATE.sample, least = DEFAULT_RECALL_GATE.least }: RecallGateOptions = {}) {
-    requireInteger(this, 'OutOfRange', 'k of the recall gate', k, 1, MOST_K, 'the default is 10');
-    requireInteger(this, 'OutOfRange', 'sample of the recall gate', sample, 1, MOST_SAMPLED, 'the default is 100');
-    if (!(least >= 0 && least <= 1)) fail(this, 'RecallGate', `the least recall must be 0 to 1, got ${least}: the default is ${DEFAULT_RECALL_GATE.least}`);
-    return { k, sample, least };
   }
 
   /** What a build asks of the domain and of S3, by the paths that it uses. */

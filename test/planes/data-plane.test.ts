@@ -60,7 +60,8 @@ describe('DataPlane', () => {
     Template.fromStack(data).resourceCountIs('AWS::OpenSearchService::Domain', 0);
     Template.fromStack(vectors).resourceCountIs('AWS::OpenSearchService::Domain', 1);
     expect(Object.values(Template.fromStack(vectors).findResources('AWS::IAM::Policy')).flatMap(({ Properties }) => Properties.PolicyName.replace(/^Vectors|[0-9A-F]{8}$/g, '')).sort()).toEqual([
-      'BuildOfflatsFunctionAccess', 'BuildOfflatsMachineAccess', 'BuildOfflatsMachineOwn', 'ProviderHandlerFunctionAccess', 'SearchByService', 'SnapshotsAccess',
+      'BuildOfflatsFunctionAccess', 'BuildOfflatsMachineAccess', 'BuildOfflatsMachineOwn', 'DrillFunctionAccess', 'DrillMachineAccess',
+      'DrillMachineOwn', 'DrillSchedulerAccess', 'ProviderHandlerFunctionAccess', 'SearchByService', 'SnapshotsAccess',
     ]);
     // of the data plane it reads the bucket that generations are built from
     expect([...vectors.dependencies].sort((a, b) => (a.node.id < b.node.id ? -1 : 1))).toEqual([data, before]);
@@ -73,7 +74,8 @@ describe('DataPlane', () => {
     const { plane, template, data } = create({ vectorIndexes: two, vectorStore: { loaders: 7, gate: { k: 5 } } }, BrainEnvironment.prod());
     const made = template();
     expect(Object.keys(plane.vectorBuilds)).toEqual(['flats', 'streets']);
-    made.resourceCountIs('AWS::StepFunctions::StateMachine', 2);
+    // and one that drills
+    made.resourceCountIs('AWS::StepFunctions::StateMachine', 3);
     const [{ Properties: { Declaration } }] = Object.values(made.findResources('Custom::ThalosVectorIndexes'));
     for (const build of Object.values(plane.vectorBuilds)) {
       expect(JSON.stringify(Declaration)).toContain(JSON.stringify(data.resolve(build.role.roleArn)));
@@ -87,6 +89,12 @@ describe('DataPlane', () => {
       DeletionPolicy: 'Retain',
       Properties: { LifecycleConfiguration: { Rules: Match.arrayWith([Match.objectLike({ Prefix: 'builds/', ExpirationInDays: 14 })]) }, LoggingConfiguration: Match.anyValue() },
     });
+  });
+
+  test('restores snapshots to see whether they can be, where the environment keeps its data', () => {
+    const drills = (environment: BrainEnvironment) => Object.keys(create({ vectorIndexes: INDEXES }, environment).template().findResources('AWS::Scheduler::Schedule'));
+    expect(drills(BrainEnvironment.staging())).toEqual([expect.stringMatching(/VectorsDrillSchedule/)]);
+    expect(drills(BrainEnvironment.dev())).toEqual([]);
   });
 
   test('builds generations from a bucket of the user, if there is one', () => {

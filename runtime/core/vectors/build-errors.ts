@@ -13,7 +13,7 @@ export const BUILD_ERRORS = {
   GRAPH_MEMORY_EXHAUSTED: 'The graphs do not fit in memory: the circuit breaker of the k-NN plugin is open.',
   ALIAS_MOVED: 'The alias of the vector index moved meanwhile, or stands for several generations.',
   NO_PREVIOUS_GENERATION: 'No generation is kept to go back to.',
-  NO_SNAPSHOT: 'The repository holds no complete snapshot of the vector index.',
+  NO_SNAPSHOT: 'The vector store has no repository of snapshots.',
   RESTORE_DIFFERS: 'What was restored is not what was stored.',
 } as const;
 

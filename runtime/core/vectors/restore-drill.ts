@@ -1,4 +1,4 @@
-/** Whether the newest snapshot of an index can be restored, how fast, and whether it then finds what the original finds (docs/adr/0077). */
+/** Whether the newest snapshot of an index can be restored, how fast, and whether it then finds what the original finds (docs/adr/0077, 0080). */
 import { stop } from './build-errors';
 import type { GenerationCluster } from './generation-cluster';
 import { foundOf, without } from './recall';
@@ -12,7 +12,7 @@ export interface Snapshot {
 }
 
 export interface SnapshotRepository {
-  /** The newest complete snapshot that holds the generation; undefined where there is none. */
+  /** The newest complete snapshot that holds the generation; undefined where there is none. Fails with NO_SNAPSHOT where there is no repository. */
   newest(index: string, generation: string): Promise<Snapshot | undefined>;
   /** Begins to restore the generation as the scratch index. */
   restore(snapshot: string, index: string, generation: string): Promise<void>;
@@ -29,6 +29,24 @@ export interface DrillOptions {
   readonly pause: () => Promise<void>;
 }
 
+interface Restoring extends Snapshot {
+  readonly generation: string;
+  /** When the restore began, milliseconds since the epoch. */
+  readonly began: number;
+}
+
+/** How far a drill is: handed from one call to the next. */
+export interface DrillProgress {
+  /** Absent before the first snapshot: then there is nothing to restore. */
+  readonly restoring?: Restoring;
+  /** From the call until it answers, seconds. */
+  readonly restoreSeconds?: number;
+  readonly compared?: { readonly asked: number; readonly found: number; readonly wanted: number };
+  /** Of a drill that is done, where there was something to restore. */
+  readonly report?: DrillReport;
+  readonly done: boolean;
+}
+
 export interface DrillReport {
   readonly snapshot: string;
   readonly generation: string;
@@ -42,21 +60,82 @@ export interface DrillReport {
   readonly recall: number;
 }
 
-/** Fails with NO_SNAPSHOT. Cleans up whatever comes; a dead drill's remains go with the next one. */
-export async function restoreDrill(cluster: GenerationCluster, repository: SnapshotRepository, options: DrillOptions): Promise<DrillReport> {
-  const { index: { name }, clock, pause } = options;
-  const { generation, snapshot, ended } = await newest(cluster, repository, name);
-  await repository.dropScratch(name);
-  try {
-    const began = clock.now();
-    await repository.restore(snapshot, name, generation);
-    while (!await repository.restored(name)) await pause();
-    const restoreSeconds = (clock.now() - began) / 1000;
-    const completeness = await cluster.count(VectorStoreName.SCRATCH, name) / Math.max(1, await cluster.count(name, generation));
-    const recall = await recallOfScratch(cluster, generation, options);
-    return { snapshot, generation, restoreSeconds, snapshotAgeSeconds: (began - ended) / 1000, completeness, recall };
-  } finally {
-    await repository.dropScratch(name);
+export class RestoreDrill {
+  private readonly name: string;
+
+  constructor(private readonly cluster: GenerationCluster, private readonly repository: SnapshotRepository, private readonly options: DrillOptions) {
+    this.name = options.index.name;
+  }
+
+  /**
+   * Begins a drill, or goes on with one. What a dead drill left is deleted first.
+   *
+   * @param until when to stop, milliseconds since the epoch; the rest is for another call
+   */
+  async advance(progress: DrillProgress | undefined, until: number): Promise<DrillProgress> {
+    let now = progress ?? await this.begin();
+    const { restoring } = now;
+    if (!restoring || now.done) return { ...now, done: true };
+    if (now.restoreSeconds === undefined) now = await this.awaitRestore(now, restoring.began, until);
+    if (now.restoreSeconds !== undefined) now = await this.compare(now, restoring.generation, until);
+    return now.done ? { ...now, report: await this.report(restoring, now) } : now;
+  }
+
+  /** Deletes the copy. */
+  clean(): Promise<void> {
+    return this.repository.dropScratch(this.name);
+  }
+
+  private async begin(): Promise<DrillProgress> {
+    await this.clean();
+    const found = await this.newest();
+    if (!found) return { done: true };
+    const began = this.options.clock.now();
+    await this.repository.restore(found.snapshot, this.name, found.generation);
+    return { restoring: { ...found, began }, done: false };
+  }
+
+  private async report({ snapshot, generation, began, ended }: Restoring, { restoreSeconds, compared }: DrillProgress): Promise<DrillReport> {
+    const completeness = await this.cluster.count(VectorStoreName.SCRATCH, this.name) / Math.max(1, await this.cluster.count(this.name, generation));
+    const { found, wanted } = compared!;
+    const recall = wanted === 0 ? 1 : found / wanted;
+    return { snapshot, generation, restoreSeconds: restoreSeconds!, snapshotAgeSeconds: (began - ended) / 1000, completeness, recall };
+  }
+
+  private async awaitRestore(progress: DrillProgress, began: number, until: number): Promise<DrillProgress> {
+    const { clock, pause } = this.options;
+    while (!await this.repository.restored(this.name)) {
+      if (clock.now() >= until) return progress;
+      await pause();
+    }
+    return { ...progress, restoreSeconds: (clock.now() - began) / 1000 };
+  }
+
+  private async compare(progress: DrillProgress, generation: string, until: number): Promise<DrillProgress> {
+    const { index, gate, clock } = this.options;
+    let { asked, found, wanted } = progress.compared ?? { asked: 0, found: 0, wanted: 0 };
+    const sample = await this.cluster.sample(this.name, generation, gate.sample);
+    while (asked < sample.length) {
+      const { id, vector } = sample[asked];
+      const exact = without(await this.cluster.exact(index, generation, vector, 2 * gate.k + 1), id);
+      const approximate = without(await this.cluster.approximate({ ...index, name: VectorStoreName.SCRATCH }, this.name, vector, gate.k + 1), id);
+      wanted += Math.min(gate.k, exact.length);
+      found += foundOf(exact, approximate, gate.k);
+      asked++;
+      if (clock.now() >= until && asked < sample.length) break;
+    }
+    return { ...progress, compared: { asked, found, wanted }, done: asked >= sample.length };
+  }
+
+  /** Of the live generation, or of one that is kept, where the live one is newer than the newest snapshot. */
+  private async newest(): Promise<Snapshot & { readonly generation: string } | undefined> {
+    const live = await this.cluster.live(this.name);
+    const others = (await this.cluster.generations(this.name)).filter((generation) => generation !== live).sort((a, b) => Number(b) - Number(a));
+    for (const generation of [...live === undefined ? [] : [live], ...others]) {
+      const snapshot = await this.repository.newest(this.name, generation);
+      if (snapshot) return { ...snapshot, generation };
+    }
+    return undefined;
   }
 }
 
@@ -66,27 +145,4 @@ export function requireRestored({ snapshot, completeness, recall }: DrillReport,
     stop('RESTORE_DIFFERS', `snapshot '${snapshot}' of vector index '${name}' gave back ${(completeness * 100).toFixed(2)} % of the documents with recall@${k} ${recall.toFixed(3)}, `
       + `and must give 100 % with ${least}: take a new snapshot, and keep this one until you know why`);
   }
-}
-
-/** The live generation, or one that is kept, where the live one is newer than the newest snapshot. */
-async function newest(cluster: GenerationCluster, repository: SnapshotRepository, name: string): Promise<Snapshot & { readonly generation: string }> {
-  const live = await cluster.live(name);
-  const others = (await cluster.generations(name)).filter((generation) => generation !== live).sort((a, b) => Number(b) - Number(a));
-  for (const generation of [...live === undefined ? [] : [live], ...others]) {
-    const snapshot = await repository.newest(name, generation);
-    if (snapshot) return { ...snapshot, generation };
-  }
-  return stop('NO_SNAPSHOT', `no complete snapshot holds a generation of vector index '${name}': is the repository registered, and does the policy run?`);
-}
-
-async function recallOfScratch(cluster: GenerationCluster, generation: string, { index, gate }: DrillOptions): Promise<number> {
-  let found = 0;
-  let wanted = 0;
-  for (const { id, vector } of await cluster.sample(index.name, generation, gate.sample)) {
-    const exact = without(await cluster.exact(index, generation, vector, 2 * gate.k + 1), id);
-    const approximate = without(await cluster.approximate({ ...index, name: VectorStoreName.SCRATCH }, index.name, vector, gate.k + 1), id);
-    wanted += Math.min(gate.k, exact.length);
-    found += foundOf(exact, approximate, gate.k);
-  }
-  return wanted === 0 ? 1 : found / wanted;
 }

@@ -15,6 +15,15 @@ export const BUILD_EVENTS: readonly Json[] = [
   { step: 'abandon', build: 'two' },
 ];
 
+const DRILLED = {
+  schema: { name: 'offers', dimension: 2, similarity: 'l2', engine: 'faiss', fields: [], hnsw: { m: 16, efConstruction: 100, efSearch: 100 } },
+  layout: { shards: 1, replicas: 0, buildReplicas: 0 },
+  gate: { k: 1, sample: 1, least: 0 },
+};
+
+/** The same of a restore drill. */
+export const DRILL_EVENTS: readonly Json[] = ['advance', 'finish', 'clean'].map((step) => ({ step, drilled: DRILLED }));
+
 export class OneVectorIndex {
   private readonly documents = new Map<string, Json>();
   private readonly generations = new Set(['1']);

@@ -9,7 +9,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { backfillAnswer, backfillEvent } from './backfill-events';
 import { type Call, CallReader } from './calls';
 import type { Deployed } from './deployed';
-import { BUILD_EVENTS, OneVectorIndex } from './vector-store';
+import { BUILD_EVENTS, DRILL_EVENTS, OneVectorIndex } from './vector-store';
 import { digestOf } from '../../../runtime/core/digest';
 import { offlineTable, sqlType } from '../../../runtime/core/offline/ddl';
 import { MOUNT_ROOT } from '../../../runtime/inference-service/mounted-files';
@@ -273,7 +273,8 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
     const [alias] = deployed.ofType('AWS::Lambda::Alias').filter((each) => deployed.text(each.properties.FunctionName, each.stack) === deployed.nameOf(fn));
     const arn = [deployed.arnOf(fn), ...alias ? [deployed.text(alias.properties.Name, alias.stack)] : []].join(':');
     const asked = backfill ?? (alias ? { records: [] } : { type: 'TOKEN', authorizationToken: 'Bearer none', methodArn: 'arn' });
-    const steps = variables[VectorBuildEnv.INDEX] ? BUILD_EVENTS : [asked];
+    const drilled = variables[VectorBuildEnv.REPOSITORY] ? DRILL_EVENTS : [asked];
+    const steps = variables[VectorBuildEnv.INDEX] ? BUILD_EVENTS : drilled;
     const events = resource ? [created(declared, `${aws.url}/outcome`)] : steps;
     await invoke(join(assembly, `asset.${String(deployed.text(fn.properties.Code.S3Key, fn.stack)).replace(/\.zip$/, '')}`), events, arn, {
       ...variables, AWS_REGION: deployed.region, AWS_ENDPOINT_URL: aws.url, ...CREDENTIALS,

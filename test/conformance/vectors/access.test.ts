@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
 import { GenerationBuilder, openGenerations, signer } from './builder';
+import { runDrill } from './drill';
 import { items, itemsIndex, ItemSequence } from './items';
 import { ManagementProxy } from './management-proxy';
 import { OpenSearchServer } from './opensearch-server';
@@ -10,7 +11,6 @@ import { OpenSearchHttp } from '../../../runtime/adapters/aws/opensearch-http';
 import { OpenSearchSnapshots } from '../../../runtime/adapters/aws/opensearch-snapshots';
 import { OpenSearchVectorSearch } from '../../../runtime/adapters/aws/opensearch-vector-search';
 import { returnToPrevious } from '../../../runtime/core/vectors/generations';
-import { drill } from '../../../runtime/handlers/vector-drill.lambda';
 import { onEvent } from '../../../runtime/handlers/vector-indexes.lambda';
 import { VectorProviderProperty, VectorStoreName, type VectorStoreDeclaration } from '../../../src/contract';
 
@@ -105,9 +105,9 @@ test('a searcher searches its index through the alias, and reads, writes and del
 
 test('a keeper takes a snapshot and restores it beside the original, which it cannot change', async () => {
   await as('keeper').call('PUT', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`, { query: { wait_for_completion: 'true' }, body: { indices: 'own.*', include_global_state: false } });
-  const repository = new OpenSearchSnapshots(as('keeper'), VectorStoreName.REPOSITORY);
-  const report = await drill({ cluster: openGenerations(urlOf('keeper')), repository, index: own, gate: GATE, brain: 'fleet', emit: () => undefined });
-  expect(report).toMatchObject({ snapshot: 'daily-1', generation: '2', completeness: 1 });
+  const repository = new OpenSearchSnapshots(as('keeper'), VectorStoreName.REPOSITORY, { buildReplicas: 0 });
+  const verdict = await runDrill({ cluster: openGenerations(urlOf('keeper')), repository }, own, GATE);
+  expect(verdict).toMatchObject({ snapshot: 'daily-1', generation: '2', completeness: 1 });
   for (const [method, path] of [['DELETE', '/own.2'], ['DELETE', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`], ['GET', '/foreign/_search'], ['GET', '/_plugins/_security/api/roles']]) {
     await expect(as('keeper').call(method, path)).rejects.toMatchObject(REFUSED);
   }

@@ -1,13 +1,13 @@
 /** Generations with graphs of FAISS: built, measured at the gate, warmed, switched, returned to and restored; and what their graphs take of memory. */
 import type { Client } from '@opensearch-project/opensearch';
 import { GenerationBuilder, openGenerations, signer } from './builder';
+import { runDrill } from './drill';
 import { items, itemsIndex, ItemSequence } from './items';
 import type { OpenSearchServer } from './opensearch-server';
 import { OpenSearchHttp } from '../../../runtime/adapters/aws/opensearch-http';
 import { OpenSearchSnapshots } from '../../../runtime/adapters/aws/opensearch-snapshots';
 import type { GenerationCluster } from '../../../runtime/core/vectors/generation-cluster';
 import { listGenerations, returnToPrevious } from '../../../runtime/core/vectors/generations';
-import { drill } from '../../../runtime/handlers/vector-drill.lambda';
 import type { VectorIndexSchema } from '../../../src/contract';
 import { graphBytes } from '../../../src/vectors/index-memory';
 import type { TestDocument } from '../../runtime/contract/vector-document';
@@ -63,10 +63,10 @@ export function faissGenerations(server: () => OpenSearchServer, threshold: obje
       await new GenerationBuilder(cluster, kept).run('one', [documents(30, 'kept-')]);
       await client.snapshot.createRepository({ repository: 'graphs', body: { type: 'fs', settings: { location: 'graphs' } } });
       await client.snapshot.create({ repository: 'graphs', snapshot: 'daily-1', wait_for_completion: true, body: { indices: `${kept.name}.*` } as never });
-      const repository = new OpenSearchSnapshots(new OpenSearchHttp({ endpoint: server().url, signer: signer() }), 'graphs');
-      const report = await drill({ cluster, repository, index: kept, gate: { k: 5, sample: 20, least: 0.8 }, brain: 'fleet', emit: () => undefined });
+      const repository = new OpenSearchSnapshots(new OpenSearchHttp({ endpoint: server().url, signer: signer() }), 'graphs', { buildReplicas: 0 });
+      const { report } = await runDrill({ cluster, repository }, kept, { k: 5, sample: 20, least: 0.8 });
       expect(report).toMatchObject({ snapshot: 'daily-1', generation: '1', completeness: 1 });
-      expect(report.recall).toBeGreaterThan(0.9);
+      expect(report!.recall).toBeGreaterThan(0.9);
     });
 
     test.each([2500, 10_000])('take the memory that the declaration of %d vectors is sized by, give or take 15 %%', async (count) => {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Client } from '@opensearch-project/opensearch';
 import { GenerationBuilder, openGenerations, signer } from './builder';
+import { runDrill } from './drill';
 import { items, itemsIndex, ItemSequence } from './items';
 import { OpenSearchServer } from './opensearch-server';
 import { OpenSearchHttp } from '../../../runtime/adapters/aws/opensearch-http';
@@ -11,7 +12,6 @@ import { OpenSearchSnapshots } from '../../../runtime/adapters/aws/opensearch-sn
 import { OpenSearchVectorSearch } from '../../../runtime/adapters/aws/opensearch-vector-search';
 import type { GenerationCluster } from '../../../runtime/core/vectors/generation-cluster';
 import { listGenerations, returnToPrevious } from '../../../runtime/core/vectors/generations';
-import { drill } from '../../../runtime/handlers/vector-drill.lambda';
 import type { VectorIndexSchema } from '../../../src/contract';
 import { HttpFaults } from '../../support/http-faults';
 
@@ -162,21 +162,24 @@ describe('a generation on a real OpenSearch', () => {
 
   test('is restored by a drill that finds all of it, reports, and leaves nothing behind', async () => {
     const kept = itemsIndex('kept');
-    const repository = new OpenSearchSnapshots(new OpenSearchHttp({ endpoint: server.url, signer: signer() }), 'drills');
+    const repository = new OpenSearchSnapshots(new OpenSearchHttp({ endpoint: server.url, signer: signer() }), 'drills', { buildReplicas: 0 });
     const lines: Record<string, number>[] = [];
-    const run = () => drill({
-      cluster, repository, index: kept, gate: { k: 5, sample: 20, least: 0.8 }, brain: 'fleet', emit: (line) => lines.push(JSON.parse(line)),
-    });
+    const gate = { k: 5, sample: 20, least: 0.8 };
+    const run = () => runDrill({ cluster, repository, emit: (line) => lines.push(JSON.parse(line)) }, kept, gate);
     await new GenerationBuilder(cluster, kept).run('one', [documents(30, 'kept-')]);
     await expect(run()).rejects.toMatchObject({ code: 'NO_SNAPSHOT' });
     await client.snapshot.createRepository({ repository: 'drills', body: { type: 'fs', settings: { location: 'drills' } } });
+    // before the first snapshot there is nothing to restore, and that is no failure
+    expect(await run()).toEqual({ index: 'kept' });
+    expect(lines).toEqual([]);
     await client.snapshot.create({ repository: 'drills', snapshot: 'daily-1', wait_for_completion: true, body: { indices: 'kept.*' } as never });
-    expect(await run()).toMatchObject({ snapshot: 'daily-1', generation: '1', completeness: 1, restoreSeconds: expect.any(Number) });
+    expect((await run()).report).toMatchObject({ snapshot: 'daily-1', generation: '1', completeness: 1, restoreSeconds: expect.any(Number) });
     expect(lines[0]).toMatchObject({ Brain: 'fleet', VectorIndex: 'kept', VectorRestoreCompleteness: 1 });
     expect(lines[0].VectorRestoreRecall).toBeGreaterThan(0.8);
+    expect(lines[1]).toMatchObject({ Brain: 'fleet', VectorIndex: 'kept', VectorDrillsPassed: 1 });
     // a newer generation that no snapshot holds: the one before is restored
     await new GenerationBuilder(cluster, kept).run('two', [documents(31, 'kept+')]);
-    expect(await run()).toMatchObject({ generation: '1' });
+    expect((await run()).report).toMatchObject({ generation: '1' });
     expect(Object.keys((await client.indices.get({ index: 'thalos.drill.*' })).body)).toEqual([]);
     // nobody searches the copy
     expect(Object.keys((await client.indices.getAlias({ name: 'kept' })).body)).toEqual(['kept.2']);

@@ -1,0 +1,9 @@
+/** What a new generation must reach before it answers: the share of the true nearest neighbours that its graph finds. */
+export interface RecallGateOptions {
+  /** Neighbours that are compared, 1 to 100. @default 10 */
+  readonly k?: number;
+  /** Vectors of the index that are asked for, 1 to 500: each is one exact search over all vectors. @default 100 */
+  readonly sample?: number;
+  /** Least recall, 0 to 1. @default 0.9 */
+  readonly least?: number;
+}
