@@ -107,7 +107,7 @@ test('a keeper takes a snapshot and restores it beside the original, which it ca
   await as('keeper').call('PUT', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`, { query: { wait_for_completion: 'true' }, body: { indices: 'own.*', include_global_state: false } });
   const repository = new OpenSearchSnapshots(as('keeper'), VectorStoreName.REPOSITORY, { buildReplicas: 0 });
   const verdict = await runDrill({ cluster: openGenerations(urlOf('keeper')), repository }, own, GATE);
-  expect(verdict).toMatchObject({ snapshot: 'daily-1', generation: '2', completeness: 1 });
+  expect(verdict.report).toMatchObject({ snapshot: 'daily-1', generation: '2', completeness: 1 });
   for (const [method, path] of [['DELETE', '/own.2'], ['DELETE', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`], ['GET', '/foreign/_search'], ['GET', '/_plugins/_security/api/roles']]) {
     await expect(as('keeper').call(method, path)).rejects.toMatchObject(REFUSED);
   }
