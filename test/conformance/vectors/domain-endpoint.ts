@@ -45,7 +45,9 @@ export class DomainEndpoint {
     node.on('close', () => {
       if (client.destroyed) return;
       this.lost++;
-      client.resetAndDestroy();
+      // libuv resets no socket that is being shut down, and Node would wait for it at the end of the process, for ever
+      if (client.writableEnded) client.destroy();
+      else client.resetAndDestroy();
     });
     client.pipe(node);
     node.pipe(client, { end: false });
