@@ -1,5 +1,5 @@
 import { Duration, Names, Stack } from 'aws-cdk-lib';
-import { Metric } from 'aws-cdk-lib/aws-cloudwatch';
+import { Alarm, ComparisonOperator, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
@@ -108,6 +108,23 @@ export class BrainStateMachine extends Construct {
   metric(metricName: string): Metric {
     return new Metric({
       namespace: 'AWS/States', metricName, dimensionsMap: { StateMachineArn: this.stateMachineArn }, statistic: 'Sum', period: Duration.minutes(5),
+    });
+  }
+
+  /** An alarm `Failed` of `scope`, on executions that failed, were stopped, or ran out of time. */
+  unsuccessfulAlarm(scope: Construct, label: string, alarmDescription: string): Alarm {
+    return new Alarm(scope, 'Failed', {
+      alarmDescription,
+      metric: new MathExpression({
+        expression: 'failed + aborted + late',
+        usingMetrics: { failed: this.metric('ExecutionsFailed'), aborted: this.metric('ExecutionsAborted'), late: this.metric('ExecutionsTimedOut') },
+        label,
+        period: Duration.minutes(5),
+      }),
+      threshold: 1,
+      evaluationPeriods: 1,
+      comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      treatMissingData: TreatMissingData.NOT_BREACHING,
     });
   }
 

@@ -1,5 +1,5 @@
 import { CfnOutput, Duration, Stack } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { Alarm, Metric } from 'aws-cdk-lib/aws-cloudwatch';
 import { IRole, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
@@ -127,7 +127,9 @@ export class VectorIndexBuild extends Construct {
       ],
     });
     this.stateMachineArn = machine.stateMachineArn;
-    this.alarms = [this.alarm(index, machine)];
+    this.alarms = [machine.unsuccessfulAlarm(
+      this, 'Builds that failed', `A build of vector index ${index.name} failed: the generation before answers on. See the execution; redrive it, or start another.`,
+    )];
     new CfnOutput(this, 'Builds', { value: this.stateMachineArn, description: `State machine that builds generations of vector index ${index.name}` });
   }
 
@@ -154,21 +156,5 @@ export class VectorIndexBuild extends Construct {
       new PolicyStatement({ actions: ['s3:PutObject'], resources: [source.arnForObjects(`${VECTOR_BUILDS_PREFIX}/${index.name}/*`)] }),
       ...source.encryptionKey ? [keyThrough(this, 's3', source.encryptionKey, ['kms:Decrypt', 'kms:GenerateDataKey'])] : [],
     ];
-  }
-
-  private alarm(index: VectorIndex, machine: BrainStateMachine): Alarm {
-    return new Alarm(this, 'Failed', {
-      alarmDescription: `A build of vector index ${index.name} failed: the generation before answers on. See the execution; redrive it, or start another.`,
-      metric: new MathExpression({
-        expression: 'failed + aborted + late',
-        usingMetrics: { failed: machine.metric('ExecutionsFailed'), aborted: machine.metric('ExecutionsAborted'), late: machine.metric('ExecutionsTimedOut') },
-        label: 'Builds that failed',
-        period: Duration.minutes(5),
-      }),
-      threshold: 1,
-      evaluationPeriods: 1,
-      comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      treatMissingData: TreatMissingData.NOT_BREACHING,
-    });
   }
 }

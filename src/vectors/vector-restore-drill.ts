@@ -1,8 +1,7 @@
 import { Duration, Stack } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
-import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Alarm, ComparisonOperator, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { CfnSchedule } from 'aws-cdk-lib/aws-scheduler';
 import { Construct } from 'constructs';
 import { drillDefinition } from './drill-definition';
 import { recallGate } from './recall-gate';
@@ -16,7 +15,7 @@ import { BrainFunction } from '../private/brain-function';
 import { BrainStateMachine } from '../private/brain-state-machine';
 import { requireDays } from '../private/declarations';
 import { fail } from '../private/fail';
-import { keyThrough } from '../private/key-through';
+import { machineSchedules } from '../private/machine-schedules';
 
 /** Properties of {@link VectorRestoreDrill}. */
 export interface VectorRestoreDrillProps {
@@ -103,7 +102,10 @@ export class VectorRestoreDrill extends Construct {
     });
     this.stateMachineArn = machine.stateMachineArn;
     this.schedule(days, logsKey);
-    this.alarms.push(this.failed(machine), ...store.indexes.flatMap((index) => [this.overdue(index.name, days), this.old(index.name)]));
+    this.alarms.push(
+      machine.unsuccessfulAlarm(this, 'Drills that failed', 'A restore drill of the vector store failed: what a loss of the domain leaves may not be enough. Its execution says which index, and why.'),
+      ...store.indexes.flatMap((index) => [this.overdue(index.name, days), this.old(index.name)]),
+    );
   }
 
   /** How long the newest snapshot of an index took to answer, seconds: the part of a recovery that OpenSearch takes. */
@@ -149,41 +151,13 @@ export class VectorRestoreDrill extends Construct {
 
   /** By days of the month, not from the deployment on: at a quiet hour, and when there is a snapshot. Months end short, never late. */
   private schedule(days: number, key: IKey): void {
-    const role = new Role(this, 'SchedulerRole', {
-      assumedBy: new ServicePrincipal('scheduler.amazonaws.com', { conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(this).account } } }),
-    });
-    const access = new Policy(this, 'SchedulerAccess', {
-      roles: [role],
-      statements: [
-        new PolicyStatement({ actions: ['states:StartExecution'], resources: [this.stateMachineArn] }),
-        // Scheduler decrypts what it starts with (EventBridge Scheduler user guide, "Data encryption at rest")
-        keyThrough(this, 'scheduler', key, ['kms:Decrypt']),
-      ],
-    });
-    const schedule = new CfnSchedule(this, 'Schedule', {
+    machineSchedules(this, key, [this.stateMachineArn])('Schedule', {
       description: 'Restore drills of the vector store',
       scheduleExpression: `cron(${AT} 1/${days} * ? *)`,
       scheduleExpressionTimezone: 'UTC',
       flexibleTimeWindow: { mode: 'OFF' },
-      kmsKeyArn: key.keyArn,
-      target: { arn: this.stateMachineArn, roleArn: role.roleArn, input: '{}', retryPolicy: { maximumRetryAttempts: 3, maximumEventAgeInSeconds: 3600 } },
-    });
-    schedule.node.addDependency(access);
-  }
-
-  private failed(machine: BrainStateMachine): Alarm {
-    return new Alarm(this, 'Failed', {
-      alarmDescription: 'A restore drill of the vector store failed: what a loss of the domain leaves may not be enough. Its execution says which index, and why.',
-      metric: new MathExpression({
-        expression: 'failed + aborted + late',
-        usingMetrics: { failed: machine.metric('ExecutionsFailed'), aborted: machine.metric('ExecutionsAborted'), late: machine.metric('ExecutionsTimedOut') },
-        label: 'Drills that failed',
-        period: Duration.minutes(5),
-      }),
-      threshold: 1,
-      evaluationPeriods: 1,
-      comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      treatMissingData: TreatMissingData.NOT_BREACHING,
+      stateMachineArn: this.stateMachineArn,
+      input: {},
     });
   }
 

@@ -1,10 +1,9 @@
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Alarm, ComparisonOperator, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { AttributeType, BillingMode, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
-import { IRole, Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { IRole, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
-import { CfnSchedule } from 'aws-cdk-lib/aws-scheduler';
 import { Construct } from 'constructs';
 import { backfillDefinition } from './backfill-definition';
 import { BackfillSchedule } from './backfill-schedule';
@@ -16,6 +15,7 @@ import { BrainStateMachine } from '../../private/brain-state-machine';
 import { requireInteger } from '../../private/declarations';
 import { fail } from '../../private/fail';
 import { keyThrough } from '../../private/key-through';
+import { machineSchedules } from '../../private/machine-schedules';
 import { IWorkload } from '../../security/workload';
 import { ArtifactStore } from '../../storage';
 import { privateBucket } from '../../storage/private-bucket';
@@ -270,33 +270,16 @@ export class Backfill extends Construct {
   }
 
   private schedule(groups: readonly FeatureGroup[], hours: number, key: IKey): void {
-    const { account } = Stack.of(this);
-    const role = new Role(this, 'SchedulerRole', {
-      assumedBy: new ServicePrincipal('scheduler.amazonaws.com', { conditions: { StringEquals: { 'aws:SourceAccount': account } } }),
-    });
-    const access = new Policy(this, 'SchedulerAccess', {
-      roles: [role],
-      statements: [
-        new PolicyStatement({ actions: ['states:StartExecution'], resources: [this.stateMachineArn, this.checkArn] }),
-        // Scheduler decrypts what it starts with (EventBridge Scheduler user guide, "Data encryption at rest")
-        keyThrough(this, 'scheduler', key, ['kms:Decrypt']),
-      ],
-    });
+    const add = machineSchedules(this, key, [this.stateMachineArn, this.checkArn]);
     for (const group of groups) {
-      for (const [kind, arn] of [['Backfill', this.stateMachineArn], ['Check', this.checkArn]] as const) {
-        const schedule = new CfnSchedule(this, `${kind}Of${group.name}`, {
+      for (const [kind, stateMachineArn] of [['Backfill', this.stateMachineArn], ['Check', this.checkArn]] as const) {
+        add(`${kind}Of${group.name}`, {
           description: `${kind} of feature group ${group.name}`,
           scheduleExpression: hours === 1 ? 'rate(1 hour)' : `rate(${hours} hours)`,
           flexibleTimeWindow: { mode: 'FLEXIBLE', maximumWindowInMinutes: FLEXIBLE_MINUTES },
-          kmsKeyArn: key.keyArn,
-          target: {
-            arn,
-            roleArn: role.roleArn,
-            input: JSON.stringify({ group: group.name }),
-            retryPolicy: { maximumRetryAttempts: 3, maximumEventAgeInSeconds: 3600 },
-          },
+          stateMachineArn,
+          input: { group: group.name },
         });
-        schedule.node.addDependency(access);
       }
     }
   }
