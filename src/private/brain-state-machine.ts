@@ -116,7 +116,8 @@ export class BrainStateMachine extends Construct {
     return new Alarm(scope, 'Failed', {
       alarmDescription,
       metric: new MathExpression({
-        expression: 'failed + aborted + late',
+        // one of them without a data point would leave the sum without one
+        expression: 'FILL(failed, 0) + FILL(aborted, 0) + FILL(late, 0)',
         usingMetrics: { failed: this.metric('ExecutionsFailed'), aborted: this.metric('ExecutionsAborted'), late: this.metric('ExecutionsTimedOut') },
         label,
         period: Duration.minutes(5),

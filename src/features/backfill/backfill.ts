@@ -1,5 +1,5 @@
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { Alarm, ComparisonOperator, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { AttributeType, BillingMode, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
 import { IRole, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
@@ -76,7 +76,7 @@ const WRITER = Duration.minutes(15);
 /** What a run that died had computed is used again within a day, and gone after a week. */
 const PLAN_GOOD_FOR = Duration.days(1);
 const RUNS_KEPT = Duration.days(7);
-const UNFINISHED_UPLOADS = Duration.days(1);
+const LEFTOVERS_KEPT = Duration.days(1);
 /** Scheduler may start within so many minutes: groups do not all begin at once. */
 const FLEXIBLE_MINUTES = 15;
 
@@ -117,8 +117,8 @@ export class Backfill extends Construct {
       environment,
       encryptionKey,
       lifecycleRules: [
-        { prefix: `${BackfillPath.RUNS}/`, expiration: RUNS_KEPT, noncurrentVersionExpiration: UNFINISHED_UPLOADS },
-        { abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS },
+        { prefix: `${BackfillPath.RUNS}/`, expiration: RUNS_KEPT, noncurrentVersionExpiration: LEFTOVERS_KEPT },
+        { abortIncompleteMultipartUploadAfter: LEFTOVERS_KEPT },
       ],
     });
     props.artifacts._keepAccessLogOf(this.bucket, 'backfill/');
@@ -285,18 +285,9 @@ export class Backfill extends Construct {
   }
 
   private alarm(machine: BrainStateMachine, brain: string, groups: readonly FeatureGroup[], hours: number | undefined, maxSkew: number): void {
-    this.alarms.push(new Alarm(this, 'Failed', {
-      alarmDescription: 'A backfill failed, took too long, or could not be started. Its execution says why; the next one goes on with what it had computed.',
-      metric: new MathExpression({
-        expression: 'FILL(failed, 0) + FILL(late, 0) + FILL(refused, 0)',
-        usingMetrics: { failed: machine.metric('ExecutionsFailed'), late: machine.metric('ExecutionsTimedOut'), refused: machine.metric('ExecutionThrottled') },
-        period: Duration.minutes(5),
-      }),
-      threshold: 0,
-      evaluationPeriods: 1,
-      comparisonOperator: ComparisonOperator.GREATER_THAN_THRESHOLD,
-      treatMissingData: TreatMissingData.NOT_BREACHING,
-    }));
+    this.alarms.push(machine.unsuccessfulAlarm(
+      this, 'Backfills that failed', 'A backfill failed, was stopped, or took too long. Its execution says why; the next one goes on with what it had computed.',
+    ));
     for (const group of groups) {
       const of = (metricName: string, statistic: string) => new Metric({
         namespace: MetricsNamespace,

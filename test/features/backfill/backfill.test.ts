@@ -78,10 +78,15 @@ describe('Backfill', () => {
     const thresholds = Object.entries(alarmsOf(template)).map(([id, { Properties: p }]) => (
       [id.replace(/^Backfill|[0-9A-F]{8}$/g, ''), p.ComparisonOperator, p.Threshold, p.EvaluationPeriods, p.TreatMissingData]));
     expect(thresholds).toEqual([
-      ['Failed', 'GreaterThanThreshold', 0, 1, 'notBreaching'],
+      ['Failed', 'GreaterThanOrEqualToThreshold', 1, 1, 'notBreaching'],
       ['OverdueOfcustomer', 'LessThanThreshold', 1, 37, 'breaching'],
       ['SkewOfcustomer', 'GreaterThanThreshold', 1, 1, 'notBreaching'],
     ]);
+  });
+
+  test('hears of a failure although nothing was stopped or late', () => {
+    const [metrics] = Object.values(alarmsOf(template)).flatMap(({ Properties: p }) => (p.Metrics === undefined ? [] : [p.Metrics]));
+    expect(metrics[0].Expression).toBe('FILL(failed, 0) + FILL(aborted, 0) + FILL(late, 0)');
   });
 
   test('is started by hand where it is not scheduled, and then nothing is overdue', () => {
