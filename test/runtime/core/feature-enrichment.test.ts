@@ -42,6 +42,8 @@ beforeEach(() => {
   store.put('cars', '7', { seats: 5 }, NOON - 500);
 });
 
+afterEach(() => jest.useRealTimers());
+
 interface Call {
   readonly drivers?: readonly number[];
   readonly others?: readonly number[];
@@ -161,9 +163,12 @@ describe('while the feature store is away', () => {
   });
 
   test('a store that is too slow leaves the model its time', async () => {
-    const scope = RequestScope.start(new DeadlineTimers(), { timeoutMs: 50 });
+    jest.useFakeTimers();
+    const scope = RequestScope.start(new DeadlineTimers({ now: () => Date.now() }), { timeoutMs: 50 });
     store.read = () => new Promise(() => undefined);
-    const found = await enrich([SOFT], { context: scope });
+    const answer = enrich([SOFT], { context: scope });
+    await jest.advanceTimersByTimeAsync(0.6 * 50 + 8);
+    const found = await answer;
     expect([found.degraded, scope.aborted]).toEqual([['features:x'], false]);
     scope.end();
   });

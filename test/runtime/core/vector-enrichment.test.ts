@@ -43,6 +43,8 @@ const enrich = (store: VectorSearch, plans = [plan('a'), plan('b')], context?: C
 );
 const valuesOf = ({ data }: Tensor) => [...data as Float32Array];
 
+afterEach(() => jest.useRealTimers());
+
 describe('enrichVectors', () => {
   test('asks for all rows of all tensors at once, and gives each its own neighbours', async () => {
     const store = new ScoringVectors();
@@ -230,7 +232,8 @@ describe('enrichVectors', () => {
   });
 
   test('degrades in time although the store keeps no deadline, and tells it to stop', async () => {
-    const request = RequestScope.start(new DeadlineTimers(), { timeoutMs: 250 });
+    jest.useFakeTimers();
+    const request = RequestScope.start(new DeadlineTimers({ now: () => Date.now() }), { timeoutMs: 250 });
     const stopped: unknown[] = [];
     const deaf: VectorSearch = {
       search: async (_, context) => {
@@ -239,7 +242,9 @@ describe('enrichVectors', () => {
       },
       close: async () => undefined,
     };
-    const { degraded } = await enrich(deaf, [fallback('a')], request);
+    const answer = enrich(deaf, [fallback('a')], request);
+    await jest.advanceTimersByTimeAsync(0.6 * 250 + 8);
+    const { degraded } = await answer;
     expect(degraded).toEqual(['vectors:near_a']);
     expect(stopped).toEqual([expect.objectContaining({ code: 'VECTOR_STORE_UNAVAILABLE' })]);
     expect(request.aborted).toBe(false);
