@@ -162,8 +162,13 @@ export function requireOneGeneration(index: VectorIndexSchema, one: string, othe
   }
 }
 
-/** `prices.2026-01-01` is generation `2026-01-01` of `prices`; an index without an alias is its own only generation. */
+/**
+ * `prices.2026-01-01` is generation `2026-01-01` of `prices`; an index without an alias is its own only generation. Who may load one index may put
+ * its generations behind the alias of another, since OpenSearch gives aliases no rights of their own: what they answer is none (VECTOR_STORE_UNAVAILABLE).
+ */
 export function generationOf({ name }: VectorIndexSchema, concrete: string): string {
+  if (concrete === name) return concrete;
   const prefix = name + GENERATION_SEPARATOR;
-  return concrete.startsWith(prefix) ? concrete.slice(prefix.length) : concrete;
+  if (concrete.startsWith(prefix)) return concrete.slice(prefix.length);
+  throw new BrainError('VECTOR_STORE_UNAVAILABLE', `the alias '${name}' stands for ${concrete}, which is no generation of this index`, { index: name });
 }

@@ -262,6 +262,11 @@ describe('vector search in OpenSearch', () => {
     await expect(behind.store.search([query()])).rejects.toMatchObject({ code: 'VECTOR_STORE_UNAVAILABLE' });
   });
 
+  test.each([[DOCUMENTS], [[]]])('an alias of another index\'s generation is no answer, be it of %j', async (documents) => {
+    const { store } = await start(openSearch(TRIPS, documents, 'cities.1'));
+    await expect(store.search([query()])).rejects.toMatchObject({ code: 'VECTOR_STORE_UNAVAILABLE', message: expect.stringContaining("the alias 'trips' stands for cities.1") });
+  });
+
   test('asks for the alias once a second at most where nothing is found', async () => {
     const { peer } = await start(openSearch(TRIPS, [], 'trips.1'));
     let now = NOON;
