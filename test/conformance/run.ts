@@ -12,6 +12,8 @@ import { programPath } from './k8s/programs';
 import { PARTS } from './parts';
 
 const ROOT = join(__dirname, '..', '..');
+/** A part that takes longer hangs, programs that it builds first included, milliseconds: it is ended by its name, before whoever runs all of them gives up. */
+const LONGEST_MS = 40 * 60_000;
 
 function doctor(): void {
   const machine = thisMachine(ROOT);
@@ -39,8 +41,9 @@ function build(names: readonly string[]): void {
 function runParts(names: readonly string[]): void {
   for (const name of names) {
     requireNeeds([name]);
-    const { status } = spawnSync(process.execPath, [require.resolve('jest/bin/jest'), '--ci', '--runInBand', '--testPathIgnorePatterns', '/node_modules/', '--runTestsByPath',
-      ...PARTS[name].tests.map((file) => join('test', 'conformance', file))], { cwd: ROOT, stdio: 'inherit' });
+    const { status, error } = spawnSync(process.execPath, [require.resolve('jest/bin/jest'), '--ci', '--runInBand', '--testPathIgnorePatterns', '/node_modules/', '--runTestsByPath',
+      ...PARTS[name].tests.map((file) => join('test', 'conformance', file))], { cwd: ROOT, stdio: 'inherit', timeout: LONGEST_MS, killSignal: 'SIGKILL' });
+    if ((error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT') throw new Error(`${name} did not end within ${LONGEST_MS / 60_000} minutes`);
     if (status !== 0) throw new Error(`${name} failed`);
   }
 }
