@@ -138,7 +138,7 @@ describe('ModelInfer', () => {
   });
 
   it('tells the operation that the caller has gone', async () => {
-    const failed = unary(client, 'ModelInfer', request('wait'), {}, { deadline: Date.now() + 150 }).catch((error: unknown) => error);
+    const failed = unary(client, 'ModelInfer', request('wait'), {}, { deadline: Date.now() + 500 }).catch((error: unknown) => error);
     await operations.gone.happened;
     expect(await failed).toMatchObject({ code: status.DEADLINE_EXCEEDED });
   });

@@ -80,7 +80,7 @@ afterEach(async () => {
 
 function options(over: Partial<GuardedPortOptions> = {}): GuardedPortOptions {
   const telemetry = { ...NO_TELEMETRY, count: (event: string, dependency: string) => events.push(`${dependency} ${event}`) };
-  return { timers, telemetry, timeoutMs: 150, retryShare: 0.1, breaker: { minimumCalls: 5, openMs: 30, maxOpenMs: 30, slowMs: Infinity }, ...over };
+  return { timers, telemetry, timeoutMs: 150, retryShare: 0.1, breaker: { minimumCalls: 5, openMs: 250, maxOpenMs: 250, slowMs: Infinity }, ...over };
 }
 
 function features(over?: Partial<GuardedPortOptions>): GuardedFeatureStore {
