@@ -175,8 +175,8 @@ export class FeatureStore extends FeatureStoreBase {
       ...props.warmThroughput ? {
         warmThroughput: { readUnitsPerSecond: props.warmThroughput.readsPerSecond, writeUnitsPerSecond: props.warmThroughput.writesPerSecond },
       } : {},
-      replicas: replicas.map(({ region }) => ({
-        region, resourcePolicy: onlyReplicated(), deletionProtection: props.environment.deletionProtection,
+      replicas: replicas.map(({ region, denyWrites }) => ({
+        region, ...denyWrites ? { resourcePolicy: onlyReplicated() } : {}, deletionProtection: props.environment.deletionProtection,
       })),
     });
     if (!knowsRegion) {
@@ -191,6 +191,11 @@ export class FeatureStore extends FeatureStoreBase {
     }
     if (replicas.length > 1) {
       advise(this, 'severalReplicas', `DynamoDB adds one replica in an update: if the table exists, add ${replicas.map((replica) => replica.region).join(', ')} in updates of their own.`);
+    }
+    const open = replicas.filter((replica) => !replica.denyWrites).map((replica) => replica.region);
+    if (open.length > 0) {
+      advise(this, 'replicaTakesWrites', `The replica in ${open.join(', ')} has no policy that denies writes: CloudFormation gives none to a replica in the update that makes it. `
+        + 'Deploy once, then set denyWrites: true and deploy again.');
     }
     requireUnique(this, "replica's Region", [region, ...replicas.map((replica) => replica.region)]);
     return replicas;
@@ -218,7 +223,10 @@ function onlyReplicated(): PolicyDocument {
       sid: 'OnlyTheHomeRegionWrites',
       effect: Effect.DENY,
       principals: [new AnyPrincipal()],
-      actions: ['dynamodb:BatchWriteItem', 'dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
+      actions: [
+        'dynamodb:BatchWriteItem', 'dynamodb:DeleteItem', 'dynamodb:PartiQLDelete', 'dynamodb:PartiQLInsert', 'dynamodb:PartiQLUpdate', 'dynamodb:PutItem',
+        'dynamodb:UpdateItem',
+      ],
       resources: ['*'],
       conditions: {
         ArnNotLike: { 'aws:PrincipalArn': 'arn:*:iam::*:role/aws-service-role/replication.dynamodb.amazonaws.com/AWSServiceRoleForDynamoDBReplication' },

@@ -132,7 +132,8 @@ describe('FeatureStore', () => {
 
 describe('the capacity and the copies of a feature store', () => {
   const KEY = 'arn:aws:kms:eu-west-1:111111111111:key/00000000-0000-4000-8000-000000000000';
-  const replica = FeatureReplica.in({ region: 'eu-west-1', encryptionKeyArn: KEY });
+  const made = FeatureReplica.in({ region: 'eu-west-1', encryptionKeyArn: KEY });
+  const replica = FeatureReplica.in({ region: 'eu-west-1', encryptionKeyArn: KEY, denyWrites: true });
   const build = (more: object, env?: object) => {
     const stack = new Stack(new App(), 'Data', { env });
     new FeatureStore(stack, 'Features', { environment: BrainEnvironment.prod(), encryptionKey: new Key(stack, 'Key'), groups: [group('customer')], ...more });
@@ -152,6 +153,21 @@ describe('the capacity and the copies of a feature store', () => {
     expect(() => WarmThroughput.of({ writesPerSecond: 3_999 })).toThrow(/WarmWrites: writesPerSecond must be an integer from 4000/);
   });
 
+  test('A5: are made without a policy, which CloudFormation cannot add in the same update: synth says that it is still to come', () => {
+    const stack = new Stack(new App(), 'Data', { env: HOME });
+    const props = { environment: BrainEnvironment.prod(), encryptionKey: new Key(stack, 'Key'), groups: [group('customer')] };
+    new FeatureStore(stack, 'Made', { ...props, replicas: [made] });
+    new FeatureStore(stack, 'Closed', { ...props, replicas: [replica] });
+    const policies = Object.values(Template.fromStack(stack).findResources(GLOBAL_TABLE))
+      .map(({ Properties }) => Properties.Replicas.map((each: { Region: string; ResourcePolicy?: object }) => [each.Region, 'ResourcePolicy' in each]));
+    expect(policies).toEqual([
+      expect.arrayContaining([['eu-west-1', false], ['eu-central-1', false]]), expect.arrayContaining([['eu-west-1', true], ['eu-central-1', false]]),
+    ]);
+    const advice = Annotations.fromStack(stack);
+    advice.hasWarning('/Data/Made', Match.stringLikeRegexp('replica in eu-west-1 has no policy that denies writes.* set denyWrites: true and deploy again'));
+    advice.hasNoWarning('/Data/Closed', Match.anyValue());
+  });
+
   test('A5: have a key of their Region each, and a policy by which only replication writes', () => {
     build({ replicas: [replica] }, HOME).hasResourceProperties(GLOBAL_TABLE, {
       Replicas: Match.arrayWith([Match.objectLike({
@@ -163,7 +179,10 @@ describe('the capacity and the copies of a feature store', () => {
             Statement: [Match.objectLike({
               Effect: 'Deny',
               Principal: { AWS: '*' },
-              Action: ['dynamodb:BatchWriteItem', 'dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
+              Action: [
+                'dynamodb:BatchWriteItem', 'dynamodb:DeleteItem', 'dynamodb:PartiQLDelete', 'dynamodb:PartiQLInsert', 'dynamodb:PartiQLUpdate', 'dynamodb:PutItem',
+                'dynamodb:UpdateItem',
+              ],
               Condition: { ArnNotLike: { 'aws:PrincipalArn': Match.stringLikeRegexp('AWSServiceRoleForDynamoDBReplication$') } },
             })],
           },
@@ -174,7 +193,7 @@ describe('the capacity and the copies of a feature store', () => {
 
   test('B: are added one in an update: synth says so of several', () => {
     const stack = new Stack(new App(), 'Data', { env: HOME });
-    const other = FeatureReplica.in({ region: 'eu-west-2', encryptionKeyArn: KEY.replace('eu-west-1', 'eu-west-2') });
+    const other = FeatureReplica.in({ region: 'eu-west-2', encryptionKeyArn: KEY.replace('eu-west-1', 'eu-west-2'), denyWrites: true });
     const props = { environment: BrainEnvironment.prod(), encryptionKey: new Key(stack, 'Key'), groups: [group('customer')] };
     new FeatureStore(stack, 'One', { ...props, replicas: [replica] });
     new FeatureStore(stack, 'Two', { ...props, replicas: [replica, other] });
