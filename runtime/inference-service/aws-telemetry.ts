@@ -18,12 +18,10 @@ export interface AwsTelemetryOptions {
   readonly logger: Logger;
   /** The pod's name. */
   readonly instance?: string;
-  /** Key of the pseudonyms in captured requests. @default - random for each process: pseudonyms of two pods do not match */
-  readonly captureKey?: Uint8Array;
 }
 
 /** Fails with INVALID_CONFIGURATION where an endpoint is not one. */
-export function awsTelemetry({ configuration, bindings, clock, logger, instance, captureKey }: AwsTelemetryOptions): BrainTelemetry {
+export function awsTelemetry({ configuration, bindings, clock, logger, instance }: AwsTelemetryOptions): BrainTelemetry {
   const region = requireBinding(bindings, 'REGION');
   const declaration = configuration.telemetry ?? DEFAULT_TELEMETRY;
   const { CAPTURE_STREAM: stream, ARTIFACT_BUCKET: bucket } = bindings;
@@ -31,7 +29,7 @@ export function awsTelemetry({ configuration, bindings, clock, logger, instance,
   let telemetry: BrainTelemetry | undefined;
   const dropped = (signal: Signal) => (amount: number) => telemetry?.dropped(signal, amount);
   const capture = stream !== undefined && declaration.capture > 0
-    ? { key: captureKey, sink: new FirehoseCapture({ client: new FirehoseClient({ region, requestHandler: http }), stream, logger, dropped: dropped('capture') }) }
+    ? { sink: new FirehoseCapture({ client: new FirehoseClient({ region, requestHandler: http }), stream, logger, dropped: dropped('capture') }) }
     : undefined;
   const statistics = bucket !== undefined && declaration.statistics > 0
     ? { sink: new S3Statistics(new S3Client({ region, requestHandler: http }), bucket) }

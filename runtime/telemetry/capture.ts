@@ -1,5 +1,5 @@
 /** Captured requests: taken apart after the answer is on its way, redacted, and handed to a sink in batches. Nothing here reaches a request. */
-import { Redaction, type RedactedTensor, type RedactionOptions } from './redaction';
+import { Redaction, type RedactedTensor } from './redaction';
 import { Parameter } from '../../src/contract';
 import type { ModelPlan } from '../core/plan';
 import type { Observation } from '../core/telemetry';
@@ -57,10 +57,12 @@ export interface CaptureSubject {
   readonly observation: Observation;
 }
 
-export interface CaptureOptions extends RedactionOptions {
+export interface CaptureOptions {
   readonly sink: CaptureSink;
   readonly brain: string;
   readonly environment: string;
+  /** Of the pseudonyms. @default - random */
+  readonly key?: Uint8Array;
   /** Requests that were lost. */
   readonly dropped: (requests: number) => void;
 }
@@ -80,7 +82,7 @@ export class Capture {
   private scheduled = false;
 
   constructor(private readonly options: CaptureOptions) {
-    this.redaction = new Redaction(options);
+    this.redaction = new Redaction(options.key);
   }
 
   add(subject: CaptureSubject): void {
@@ -120,7 +122,7 @@ export class Capture {
     const { plan, inputs, outputs, parameters, enrichment } = observation;
     const { name: model, version, manifest } = plan.ref;
     const entities = new Set((manifest.enrichment?.entities ?? []).map(({ input }) => input));
-    const redactedInputs = [...inputs.values()].map((input) => this.redaction.tensor(model, entities, input));
+    const redactedInputs = [...inputs.values()].map((input) => this.redaction.tensor(entities, input));
     return {
       schema_version: CAPTURE_VERSION,
       time: new Date(time).toISOString(),
@@ -140,7 +142,7 @@ export class Capture {
       inputs: JSON.stringify(redactedInputs),
       features: JSON.stringify(this.redaction.features(plan.features, enrichment)),
       neighbours: JSON.stringify(this.redaction.neighbours(observation)),
-      outputs: JSON.stringify(outputs.map((output): RedactedTensor => this.redaction.tensor(model, NONE, output))),
+      outputs: JSON.stringify(outputs.map((output): RedactedTensor => this.redaction.tensor(NONE, output))),
       parameters: JSON.stringify(Object.fromEntries(Object.entries(parameters).filter(([name]) => SAFE_PARAMETERS.includes(name)))),
     };
   }

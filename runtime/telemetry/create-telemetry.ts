@@ -10,7 +10,6 @@ import { EmfConnection, parseEndpoint } from './emf-connection';
 import type { Signal } from './metric-definitions';
 import { PerSecond } from './per-second';
 import { type MetricsText, renderMetrics } from './prometheus';
-import type { RedactionOptions } from './redaction';
 import { type Counter, Registry } from './registry';
 import { Request, type RequestOwner } from './request';
 import { RequestMetrics } from './request-metrics';
@@ -59,7 +58,7 @@ export interface TelemetryOptions {
   readonly emfLogGroup?: string;
   readonly emfIntervalMs?: number;
   /** @default - nothing is captured */
-  readonly capture?: { readonly sink: CaptureSink } & RedactionOptions;
+  readonly capture?: { readonly sink: CaptureSink; readonly key?: Uint8Array };
   /** @default - no statistics */
   readonly statistics?: { readonly sink: StatisticsSink; readonly windowMs?: number };
   readonly accessLog?: AccessLogOptions;

@@ -2,20 +2,13 @@
  * What may leave the service in a captured request, and in which form.
  *
  * Personal features become their class, entity keys become keyed pseudonyms (equal keys stay equal, and only the holder of the key can tell
- * whose they are), text becomes its length unless it was declared safe. Numbers that callers send and that models answer stay: they are what
+ * whose they are), text becomes its length. Numbers that callers send and that models answer stay: they are what
  * a replay and a training set need.
  */
 import { createHmac, randomBytes } from 'node:crypto';
 import type { FeatureTensorPlan } from '../core/plan';
 import type { Observation } from '../core/telemetry';
 import { type Tensor, texts } from '../core/tensors';
-
-export interface RedactionOptions {
-  /** Key of the pseudonyms, at least 16 bytes; without one, pseudonyms of two processes do not match. @default - random for each process */
-  readonly key?: Uint8Array;
-  /** Text inputs and outputs that hold nothing personal, `model/tensor`. */
-  readonly safeTexts?: readonly string[];
-}
 
 /** Bits of a pseudonym: collisions are out of reach below 2^64 entities. */
 const PSEUDONYM_BYTES = 16;
@@ -31,23 +24,18 @@ export interface RedactedTensor {
 }
 
 export class Redaction {
-  private readonly key: Uint8Array;
-  private readonly safe: ReadonlySet<string>;
-
-  constructor({ key, safeTexts = [] }: RedactionOptions = {}) {
-    this.key = key ?? randomBytes(32);
-    this.safe = new Set(safeTexts);
-  }
+  /** @param key of the pseudonyms. By default each process draws its own: those of two do not match, and nobody can tell whose they are once it has ended. */
+  constructor(private readonly key: Uint8Array = randomBytes(32)) {}
 
   pseudonym(value: string): string {
     return createHmac('sha256', this.key).update(value).digest().subarray(0, PSEUDONYM_BYTES).toString('base64url');
   }
 
   /** Of a public input or an output. */
-  tensor(model: string, entities: ReadonlySet<string>, tensor: Tensor): RedactedTensor {
+  tensor(entities: ReadonlySet<string>, tensor: Tensor): RedactedTensor {
     const { name, datatype, shape } = tensor;
     if (entities.has(name)) return { name, datatype, shape, data: keys(tensor).map((key) => this.pseudonym(key)), redacted: 'pseudonym' };
-    if (datatype === 'BYTES' && !this.safe.has(`${model}/${name}`)) return { name, datatype, shape, redacted: 'text' };
+    if (datatype === 'BYTES') return { name, datatype, shape, redacted: 'text' };
     return { name, datatype, shape, data: elements(tensor) };
   }
 
@@ -92,7 +80,6 @@ function keys(tensor: Tensor): string[] {
 }
 
 function elements(tensor: Tensor): (number | string | boolean)[] {
-  if (tensor.datatype === 'BYTES') return texts(tensor);
   if (tensor.datatype === 'BOOL') return Array.from(tensor.data as Uint8Array, (value) => value !== 0);
   return Array.from(tensor.data as ArrayLike<number | bigint>, jsonValue);
 }

@@ -3,7 +3,6 @@ import { observed, serve, testTelemetry } from './telemetry.fixture';
 import type { VectorHit } from '../../../runtime/core/ports';
 import type { Observation } from '../../../runtime/core/telemetry';
 import type { CapturedRequest, CaptureSink } from '../../../runtime/telemetry/capture';
-import type { RedactionOptions } from '../../../runtime/telemetry/redaction';
 import { Parameter } from '../../../src/contract';
 import { MANIFEST, NOON } from '../core/brain.fixture';
 
@@ -21,7 +20,7 @@ class MemorySink implements CaptureSink {
   }
 }
 
-async function captured(observation: Observation, options: RedactionOptions = {}): Promise<CapturedRequest[]> {
+async function captured(observation: Observation, options: { key?: Uint8Array } = {}): Promise<CapturedRequest[]> {
   const sink = new MemorySink();
   const given = testTelemetry({ declaration: { traces: 0, capture: 1, statistics: 0 }, capture: { sink, ...options } });
   serve(given, {}, observation);
@@ -91,11 +90,6 @@ describe('a captured request', () => {
     expect(await entity(KEY)).toBe(await entity(KEY));
     expect(await entity(KEY)).not.toBe(await entity(Buffer.alloc(32, 8)));
     expect(await entity()).not.toBe(await entity());
-  });
-
-  test('holds text that was declared safe', async () => {
-    const [{ inputs }] = await captured(await observed({ text: 'a route' }), { safeTexts: ['eta/note'] });
-    expect(JSON.parse(inputs)[0]).toEqual({ name: 'note', datatype: 'BYTES', shape: [2], data: ['a route', 'a route'] });
   });
 
   test('never holds a personal value, whatever it is', async () => {
