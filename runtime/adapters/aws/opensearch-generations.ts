@@ -1,5 +1,6 @@
 /** The generations of a vector index in OpenSearch: each an index `<name>.<generation>`, behind an alias of the name (docs/adr/0075). */
 import { type OpenSearchHttp, OpenSearchRefusal } from './opensearch-http';
+import { knnQuery } from './opensearch-msearch';
 import { VectorDocument, VECTOR_BUILDS_INDEX, type Similarity, type VectorIndexLayout, type VectorIndexSchema } from '../../../src/contract';
 import { BrainError } from '../../core/errors';
 import { stop } from '../../core/vectors/build-errors';
@@ -148,7 +149,7 @@ export class OpenSearchGenerations implements GenerationCluster {
   }
 
   async approximate(schema: VectorIndexSchema, generation: string, vector: readonly number[], k: number): Promise<Scored[]> {
-    return this.scored(schema, generation, k, { knn: { [VectorDocument.VECTOR]: { vector, k } } });
+    return this.scored(schema, generation, k, JSON.parse(knnQuery(schema, vector, k)) as object);
   }
 
   async warmUp(index: string, generation: string): Promise<boolean> {
