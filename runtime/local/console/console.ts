@@ -102,14 +102,17 @@ export class BrainConsole {
     this.gate = new Gate(new AllowedHosts(host, Number(port || 80)), token, new Sessions(`thalos-console-${port}`, () => clock.now()));
   }
 
-  /** `RequestHook` of the REST port: checks the host of all that arrives, and answers what is the console's. */
+  /** `RequestHook` of the REST port: checks the host and the origin of all that arrives, and answers what is the console's. */
   readonly handle = (request: IncomingMessage, response: ServerResponse): boolean => {
     const { url = '' } = request;
     const isOurs = url === ROOT || (url.startsWith(ROOT) && ['/', '?'].includes(url[ROOT.length]));
     try {
       const gate = this.gate ?? refuse('SHUTTING_DOWN', 'the brain does not listen yet');
       gate.requireHost(request);
-      if (!isOurs) return false;
+      if (!isOurs) {
+        gate.refusePages(request);
+        return false;
+      }
       if (url.startsWith(REST)) {
         gate.requireOrigin(request, false);
         gate.requireOpen(request);

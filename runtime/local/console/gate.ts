@@ -40,10 +40,22 @@ export class Gate {
     const same = origin === `http://${host}`;
     if (SAFE.includes(method)) {
       // a link from elsewhere may open a page; nothing else of another site may read
-      if (!isPage && site !== undefined && site !== 'same-origin' && site !== 'none') refuse('FOREIGN_ORIGIN', 'another site may not read this');
+      if (!isPage && isForeign(site)) refuse('FOREIGN_ORIGIN', 'another site may not read this');
       if (origin !== undefined && !same) refuse('FOREIGN_ORIGIN', `pages of '${origin.slice(0, 128)}' may not read this`);
     } else if (!same) {
       refuse('FOREIGN_ORIGIN', origin === undefined ? 'a change needs the Origin header of the console' : `pages of '${origin.slice(0, 128)}' may change nothing here`);
+    }
+  }
+
+  /**
+   * Fails with FOREIGN_ORIGIN where a page of another site asks for more than a read: browsers send a POST without a content type, and without
+   * asking first, from any page. Programs have no Origin.
+   */
+  refusePages({ method, headers }: IncomingMessage): void {
+    if (SAFE.includes(method)) return;
+    const { origin, host } = headers;
+    if (origin === undefined ? isForeign(headers['sec-fetch-site']) : origin !== `http://${host}`) {
+      refuse('FOREIGN_ORIGIN', `pages of '${(origin ?? 'another site').slice(0, 128)}' may ask nothing here`);
     }
   }
 
@@ -75,4 +87,9 @@ export class Gate {
   harden(response: ServerResponse): void {
     for (const name in HEADERS) response.setHeader(name, HEADERS[name]);
   }
+}
+
+/** @param site of `Sec-Fetch-Site`; undefined: the caller is no browser, or an old one */
+function isForeign(site: string | string[] | undefined): boolean {
+  return site !== undefined && site !== 'same-origin' && site !== 'none';
 }

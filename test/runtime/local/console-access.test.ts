@@ -1,6 +1,7 @@
-import { startConsole, TOKEN, type TestConsole } from './console.fixture';
+import { oneRow, startConsole, TOKEN, type TestConsole } from './console.fixture';
 import { AllowedHosts } from '../../../runtime/local/console/allowed-hosts';
 import { Sessions } from '../../../runtime/local/console/sessions';
+import { request } from '../core/brain.fixture';
 import { Services, stockClient, unary } from '../grpc/stock-client';
 import { call } from '../inference-service/http.fixture';
 
@@ -52,6 +53,26 @@ describe('a brain that anybody on this machine may use', () => {
     expect((await read({ 'sec-fetch-site': 'same-origin' })).status).toBe(200);
     // a link from elsewhere opens the page
     expect((await brain.send({ path: '/console', headers: { 'sec-fetch-site': 'cross-site' } })).status).toBe(200);
+  });
+
+  const ask = (headers: Record<string, string>) => brain.send({
+    method: 'POST', path: '/v2/models/eta/infer', headers, payload: JSON.stringify(request({ inputs: oneRow() })),
+  });
+  const recorded = async () => ((await brain.get('/console/api/requests')).body as { requests: unknown[] }).requests;
+
+  // no type, no preflight: what a page sends with `mode: 'no-cors'` and a Blob
+  test.each<[string, Record<string, string>]>([
+    ['another site', { origin: 'https://evil.example' }], ['the opaque origin', { origin: 'null' }], ['another port', { origin: 'http://127.0.0.1:1' }],
+    ['a site that is not named', { 'sec-fetch-site': 'cross-site' }], ['another port that is not named', { 'sec-fetch-site': 'same-site' }],
+  ])('runs no inference for a page of %s', async (_, headers) => {
+    expect(await ask(headers)).toMatchObject(refused(403, 'FOREIGN_ORIGIN'));
+    expect(await recorded()).toEqual([]);
+  });
+
+  test('runs inferences for programs, and for its own pages', async () => {
+    expect((await ask({})).status).toBe(200);
+    expect((await ask({ 'origin': brain.url, 'sec-fetch-site': 'same-origin' })).status).toBe(200);
+    expect(await recorded()).toHaveLength(2);
   });
 
   test('takes a body of a bounded size, and JSON only', async () => {
