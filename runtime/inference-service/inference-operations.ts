@@ -10,7 +10,7 @@ import type { InferAnswer, InferCall, InferencePipeline } from '../core/infer';
 import { type ModelMetadata, modelMetadata } from '../core/oip';
 import type { Logger } from '../core/ports';
 import type { ConcurrencyLimit, Lane, Outcome, Permit } from '../core/resilience/concurrency-limit';
-import { RequestScope } from '../core/resilience/deadline';
+import { CancelListener, RequestScope } from '../core/resilience/deadline';
 import type { DeadlineTimers } from '../core/resilience/deadline-timers';
 import { LatencyClass } from '../core/resilience/vegas-limit';
 import type { StickyValues } from '../core/routing';
@@ -49,6 +49,17 @@ class Attempt {
   kind: LatencyClass | undefined;
 
   constructor(readonly telemetry: RequestTelemetry) {}
+}
+
+/** Listens while a streamed answer waits for its reader: nothing else would end what the request holds. */
+class Unread extends CancelListener {
+  constructor(private readonly abandon: () => void) {
+    super();
+  }
+
+  override cancelled(): void {
+    this.abandon();
+  }
 }
 
 export class InferenceOperations implements Operations {
@@ -154,22 +165,30 @@ export class InferenceOperations implements Operations {
     let ended = false;
     try {
       const inferCall = await this.admit(call, request, attempt);
+      const scope = attempt.scope!;
       const answers = this.options.pipeline.stream(inferCall)[Symbol.asyncIterator]();
+      const stop = () => void answers.return?.(undefined).catch(() => undefined);
+      const unread = new Unread(() => {
+        this.release(attempt);
+        stop();
+      });
       let counter: TokenCounter | undefined;
       try {
         for (;;) {
-          const next = await attempt.scope!.race(answers.next());
+          const next = await scope.race(answers.next());
           if (next.done) break;
           const { model, version, outputs, parameters, plan: { ref: { manifest } } } = next.value;
           if (manifest.streaming) counter ??= new TokenCounter(manifest.streaming);
           telemetry.piece();
+          scope.onCancel(unread);
           yield { result: { model, version, id: request.id, outputs, parameters, usage: counter?.add(outputs) }, manifest };
+          scope.offCancel(unread);
         }
       } finally {
         // they were generated, whether or not the answer came to its end
         if (counter) telemetry.tokens(counter.usage);
         // a caller that goes away midway ends the work behind it
-        void answers.return?.(undefined).catch(() => undefined);
+        stop();
       }
       ended = true;
       telemetry.end();
@@ -204,9 +223,16 @@ export class InferenceOperations implements Operations {
     });
   }
 
-  private over({ scope, permit, outcome, kind }: Attempt): void {
-    scope?.end();
-    if (permit) this.options.limit.release(permit, outcome, kind);
+  private over(attempt: Attempt): void {
+    attempt.scope?.end();
+    this.release(attempt);
+  }
+
+  private release(attempt: Attempt): void {
+    const { permit, outcome, kind } = attempt;
+    if (!permit) return;
+    attempt.permit = undefined;
+    this.options.limit.release(permit, outcome, kind);
   }
 
   private kindOf({ model, version }: InferAnswer): LatencyClass {
