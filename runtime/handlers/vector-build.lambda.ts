@@ -1,4 +1,6 @@
 /** The steps of a build of a generation, as the state machine of `VectorIndexBuild` asks for them (docs/adr/0075). */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { S3Client } from '@aws-sdk/client-s3';
 import { fromNodeProviderChain } from '@aws-sdk/credential-providers';
@@ -6,8 +8,8 @@ import type { Context } from 'aws-lambda';
 import { variable } from './environment';
 import { embeddedMetrics, type EmbeddedMetric, FUNCTION_LOG } from './function-log';
 import {
-  Binding, DEFAULT_RECALL_GATE, DimensionName, type RecallGate, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VectorBuildEnv, type VectorBuildStep,
-  type VectorIndexLayout, type VectorIndexSchema, VectorMetric, type VectorPart,
+  Binding, DEFAULT_RECALL_GATE, DimensionName, type RecallGate, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VECTOR_INDEX_FILE, VectorBuildEnv,
+  type VectorBuildStep, type VectorIndexLayout, type VectorIndexSchema, VectorMetric, type VectorPart,
 } from '../../src/contract';
 import { OpenSearchGenerations } from '../adapters/aws/opensearch-generations';
 import { OpenSearchHttp } from '../adapters/aws/opensearch-http';
@@ -135,8 +137,8 @@ export class VectorBuildSteps {
   }
 }
 
-/** From the function's environment. */
-export function portsOf(env: NodeJS.ProcessEnv): VectorBuildPorts {
+/** From the function's environment, and from the file beside it. */
+function portsOf(env: NodeJS.ProcessEnv): VectorBuildPorts {
   const need = (name: string): string => variable(name, env);
   const signer = new Sigv4Signer({ region: need('AWS_REGION'), service: 'es', credentials: fromNodeProviderChain() });
   const http = new OpenSearchHttp({ endpoint: need(Binding.VECTOR_ENDPOINT), signer });
@@ -144,7 +146,7 @@ export function portsOf(env: NodeJS.ProcessEnv): VectorBuildPorts {
   return {
     cluster: new OpenSearchGenerations(http, JSON.parse(need(VectorBuildEnv.LAYOUT)) as VectorIndexLayout),
     source: new VectorSource(new S3Client({ maxAttempts: 8 })),
-    index: JSON.parse(need(VectorBuildEnv.INDEX)) as VectorIndexSchema,
+    index: JSON.parse(readFileSync(join(__dirname, VECTOR_INDEX_FILE), 'utf8')) as VectorIndexSchema,
     gate: gate === undefined ? DEFAULT_RECALL_GATE : JSON.parse(gate) as RecallGate,
     brain: need(VectorBuildEnv.BRAIN),
     sourceBucket: need(VectorBuildEnv.SOURCE_BUCKET),

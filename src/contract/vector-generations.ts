@@ -50,8 +50,6 @@ export const FINAL_DRILL_ERRORS = ['NO_SNAPSHOT', 'RESTORE_DIFFERS', 'BUILD_REFU
 
 /** Environment variables of the functions that build and that drill. */
 export const VectorBuildEnv = {
-  /** JSON of the declared index. */
-  INDEX: 'VECTOR_INDEX',
   /** JSON of a `VectorIndexLayout`. */
   LAYOUT: 'VECTOR_LAYOUT',
   /** JSON of a {@link RecallGate}. */
@@ -63,6 +61,9 @@ export const VectorBuildEnv = {
   /** Of the snapshots that a drill restores. */
   REPOSITORY: 'SNAPSHOT_REPOSITORY',
 } as const;
+
+/** Beside the function that builds: JSON of the declared index. */
+export const VECTOR_INDEX_FILE = 'vector-index.json';
 
 /** Metrics of builds and drills, in the namespace of the brain, by brain and index. */
 export const VectorMetric = {

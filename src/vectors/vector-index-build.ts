@@ -12,8 +12,8 @@ import { RecallGateOptions } from './recall-gate-options';
 import { VectorIndex } from './vector-index';
 import { VectorStore } from './vector-store';
 import {
-  Binding, DimensionName, MetricsNamespace, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VectorBuildEnv, VectorMetric,
-  VectorStoreName,
+  Binding, DimensionName, MetricsNamespace, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VECTOR_INDEX_FILE, VectorBuildEnv,
+  VectorMetric, VectorStoreName,
 } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { BrainFunction } from '../private/brain-function';
@@ -90,12 +90,12 @@ export class VectorIndexBuild extends Construct {
       environmentVariables: {
         [Binding.VECTOR_ENDPOINT]: `https://${store.domain.domainEndpoint}`,
         [VectorBuildEnv.BRAIN]: name,
-        [VectorBuildEnv.INDEX]: JSON.stringify(index._toSchema()),
         [VectorBuildEnv.LAYOUT]: JSON.stringify(layoutOf(this, index, environment.vectorCapacity)),
         [VectorBuildEnv.GATE]: JSON.stringify(gate),
         [VectorBuildEnv.SOURCE_BUCKET]: source.bucketName,
         [VectorBuildEnv.WORK_BUCKET]: source.bucketName,
       },
+      files: { [VECTOR_INDEX_FILE]: JSON.stringify(index._toSchema()) },
       statements: this.statements(props),
     });
 

@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { App, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { ISubnet, IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
@@ -5,9 +7,10 @@ import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
+import { VECTOR_INDEX_FILE } from '../../src/contract';
 import { BrainEnvironment } from '../../src/environment';
 import { IBrainNetwork } from '../../src/network';
-import { Similarity, VectorIndex, VectorIndexBuild, VectorIndexBuildProps, VectorStore } from '../../src/vectors';
+import { Similarity, VectorField, VectorIndex, VectorIndexBuild, VectorIndexBuildProps, VectorStore } from '../../src/vectors';
 import { definitionErrors } from '../support/asl/validate';
 
 class TestNetwork extends Construct implements IBrainNetwork {
@@ -63,6 +66,17 @@ describe('VectorIndexBuild', () => {
       FromPort: 443,
       ToPort: 443,
     });
+  });
+
+  test('has its index beside the code: that of an index with all fields that it may have does not fit into variables', () => {
+    const fields = Array.from({ length: 100 }, (_, at) => VectorField.keyword(`a_field_with_a_name_that_says_something_${at}`));
+    const wide = VectorIndex.define('wide', { dimension: 8, similarity: Similarity.COSINE, fields });
+    const { stack, template } = create({}, [wide]);
+    const functions = Object.values(template.findResources('AWS::Lambda::Function'));
+    for (const { Properties } of functions) expect(JSON.stringify(Properties.Environment?.Variables ?? {}).length).toBeLessThan(4096);
+    const { directory } = (stack.node.root as App).synth();
+    const files = functions.map(({ Properties }) => join(directory, `asset.${String(Properties.Code.S3Key).replace('.zip', '')}`, VECTOR_INDEX_FILE)).filter((file) => existsSync(file));
+    expect(files.map((file) => JSON.parse(readFileSync(file, 'utf8')))).toEqual([wide._toSchema()]);
   });
 
   test('shares that way with the builds of other indexes', () => {

@@ -280,7 +280,7 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
     const arn = [deployed.arnOf(fn), ...alias ? [deployed.text(alias.properties.Name, alias.stack)] : []].join(':');
     const asked = backfill ?? (alias ? { records: [] } : { type: 'TOKEN', authorizationToken: 'Bearer none', methodArn: 'arn' });
     const drilled = variables[VectorBuildEnv.REPOSITORY] ? DRILL_EVENTS : [asked];
-    const steps = variables[VectorBuildEnv.INDEX] ? BUILD_EVENTS : drilled;
+    const steps = variables[VectorBuildEnv.LAYOUT] ? BUILD_EVENTS : drilled;
     const events = resource ? [created(declared, `${aws.url}/outcome`)] : steps;
     await invoke(join(assembly, `asset.${String(deployed.text(fn.properties.Code.S3Key, fn.stack)).replace(/\.zip$/, '')}`), events, arn, {
       ...variables, AWS_REGION: deployed.region, AWS_ENDPOINT_URL: aws.url, ...CREDENTIALS,
