@@ -7,6 +7,7 @@ import { fromNodeProviderChain } from '@aws-sdk/credential-providers';
 import type { Context } from 'aws-lambda';
 import { variable } from './environment';
 import { embeddedMetrics, type EmbeddedMetric, FUNCTION_LOG } from './function-log';
+import { named } from './vector-failures';
 import {
   Binding, DEFAULT_RECALL_GATE, DimensionName, type RecallGate, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VECTOR_INDEX_FILE, VectorBuildEnv,
   type VectorBuildStep, type VectorIndexLayout, type VectorIndexSchema, VectorMetric, type VectorPart,
@@ -15,7 +16,6 @@ import { OpenSearchGenerations } from '../adapters/aws/opensearch-generations';
 import { OpenSearchHttp } from '../adapters/aws/opensearch-http';
 import { Sigv4Signer } from '../adapters/aws/sigv4';
 import { VectorSource } from '../adapters/aws/vector-source';
-import { BrainError } from '../core/errors';
 import { SYSTEM_CLOCK } from '../core/ports';
 import { BulkLoad } from '../core/vectors/bulk-load';
 import { GenerationBuild, recallOf } from '../core/vectors/generation-build';
@@ -60,8 +60,16 @@ export const partsKey = (index: string, build: string): string => `${VECTOR_BUIL
 export class VectorBuildSteps {
   constructor(private readonly ports: VectorBuildPorts) {}
 
-  /** @param until when to stop, milliseconds since the epoch */
-  async run(event: VectorBuildEvent, until: number): Promise<VectorBuildAnswer> {
+  /**
+   * Fails with an error that is named by its code.
+   *
+   * @param until when to stop, milliseconds since the epoch
+   */
+  run(event: VectorBuildEvent, until: number): Promise<VectorBuildAnswer> {
+    return named(() => this.take(event, until));
+  }
+
+  private async take(event: VectorBuildEvent, until: number): Promise<VectorBuildAnswer> {
     const { cluster, index, gate, clock } = this.ports;
     const build = new GenerationBuild(cluster, { index, build: event.build, gate, clock });
     switch (event.step) {
@@ -162,13 +170,7 @@ let steps: VectorBuildSteps | undefined;
 
 export async function handler(event: VectorBuildEvent, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<VectorBuildAnswer> {
   steps ??= new VectorBuildSteps(portsOf(process.env));
-  try {
-    const answer = await steps.run(event, Date.now() + context.getRemainingTimeInMillis() - MARGIN_MS);
-    FUNCTION_LOG.info({ step: event.step, build: event.build, ...answer }, 'step of a build');
-    return answer;
-  } catch (error) {
-    // the name is what Step Functions retries and catches by
-    if (error instanceof BrainError) throw Object.assign(new Error(error.message), { name: error.code });
-    throw error;
-  }
+  const answer = await steps.run(event, Date.now() + context.getRemainingTimeInMillis() - MARGIN_MS);
+  FUNCTION_LOG.info({ step: event.step, build: event.build, ...answer }, 'step of a build');
+  return answer;
 }

@@ -4,12 +4,12 @@ import { fromNodeProviderChain } from '@aws-sdk/credential-providers';
 import type { Context } from 'aws-lambda';
 import { variable } from './environment';
 import { embeddedMetrics, type EmbeddedMetric, FUNCTION_LOG } from './function-log';
+import { named } from './vector-failures';
 import { Binding, DimensionName, type DrilledIndex, VECTOR_INDEX_DIMENSION, VectorBuildEnv, type VectorDrillStep, VectorMetric } from '../../src/contract';
 import { OpenSearchGenerations } from '../adapters/aws/opensearch-generations';
 import { OpenSearchHttp } from '../adapters/aws/opensearch-http';
 import { OpenSearchSnapshots } from '../adapters/aws/opensearch-snapshots';
 import { Sigv4Signer } from '../adapters/aws/sigv4';
-import { BrainError } from '../core/errors';
 import { type Clock, SYSTEM_CLOCK } from '../core/ports';
 import type { GenerationCluster } from '../core/vectors/generation-cluster';
 import { type DrillProgress, type DrillReport, requireRestored, RestoreDrill, type SnapshotRepository } from '../core/vectors/restore-drill';
@@ -43,8 +43,16 @@ export interface DrillVerdict {
   readonly report?: DrillReport;
 }
 
-/** @param until when to stop, milliseconds since the epoch */
-export async function drill(ports: DrillPorts, { step, drilled, progress }: VectorDrillEvent, until: number): Promise<DrillProgress | DrillVerdict> {
+/**
+ * Fails with an error that is named by its code.
+ *
+ * @param until when to stop, milliseconds since the epoch
+ */
+export function drill(ports: DrillPorts, event: VectorDrillEvent, until: number): Promise<DrillProgress | DrillVerdict> {
+  return named(() => take(ports, event, until));
+}
+
+async function take(ports: DrillPorts, { step, drilled, progress }: VectorDrillEvent, until: number): Promise<DrillProgress | DrillVerdict> {
   const { cluster, repository, clock } = ports;
   const { schema, gate } = drilled;
   const run = new RestoreDrill(cluster, repository, { index: schema, gate, clock, pause: ports.pause });
@@ -94,10 +102,6 @@ export async function handler(event: VectorDrillEvent, context: Pick<Context, 'g
       pause: () => pause(LOOK_MS),
       emit: (line) => process.stdout.write(line),
     }, event, Date.now() + context.getRemainingTimeInMillis() - MARGIN_MS);
-  } catch (error) {
-    // the name is what Step Functions retries and catches by
-    if (error instanceof BrainError) throw Object.assign(new Error(error.message), { name: error.code });
-    throw error;
   } finally {
     http.close();
   }

@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { GetObjectCommand, NoSuchKey, type PutObjectCommand, S3Client, S3ServiceException } from '@aws-sdk/client-s3';
+import { OpenSearchRefusal } from '../../runtime/adapters/aws/opensearch-http';
 import { VectorSource } from '../../runtime/adapters/aws/vector-source';
 import { BUILD_ERRORS } from '../../runtime/core/vectors/build-errors';
 import { VectorBuildSteps } from '../../runtime/handlers/vector-build.lambda';
@@ -195,6 +196,51 @@ describe('the state machine of a build', () => {
     };
     expect(await world.run({ prefix: 'a/' })).toMatchObject({ status: 'SUCCEEDED' });
     expect(calls).toBe(6);
+  });
+
+  test.each(['create', 'seal', 'startMerge', 'replicate', 'approximate', 'warmUp', 'moveAlias'])('a store that refuses the call %s is asked once, and the build is abandoned', async (refused) => {
+    const world = new World();
+    await world.run({ prefix: 'a/' });
+    let calls = 0;
+    world.cluster.around = (call, when) => {
+      if (when !== 'before' || call !== refused) return;
+      calls++;
+      throw new OpenSearchRefusal(400, 'illegal_argument_exception', `the vector store refuses ${call}`);
+    };
+    expect(await world.run({ prefix: 'b/' })).toMatchObject({ status: 'FAILED', error: 'BUILD_REFUSED', cause: expect.stringContaining(`the vector store refuses ${refused}`) });
+    expect(calls).toBe(1);
+    expect([...world.cluster.made.keys()]).toEqual(['1']);
+    expect(world.cluster.stored?.record.build).toBeUndefined();
+    expect(world.answering()).toEqual(A);
+  });
+
+  test('a return that the store refuses is asked for once', async () => {
+    const world = new World();
+    await world.run({ prefix: 'a/' });
+    await world.run({ prefix: 'b/' });
+    let calls = 0;
+    world.cluster.around = (call, when) => {
+      if (when === 'before' && call === 'moveAlias' && ++calls > 0) throw new OpenSearchRefusal(400, 'illegal_argument_exception', 'no');
+    };
+    expect(await world.run({ rollback: true })).toMatchObject({ status: 'FAILED', error: 'BUILD_REFUSED' });
+    expect(calls).toBe(1);
+  });
+
+  test.each<[number, string]>([
+    [401, 'no reason'], [403, 'security_exception'], [408, 'timeout'], [409, 'version_conflict_engine_exception'], [400, 'snapshot_in_progress_exception'],
+  ])('what passes (HTTP %i, %s) is asked for again, and leaves the build to be gone on with', async (status, type) => {
+    const world = new World();
+    let left = 3;
+    world.cluster.around = (call, when) => {
+      if (when === 'before' && call === 'seal' && left-- > 0) throw new OpenSearchRefusal(status, type, `HTTP ${status}`);
+    };
+    expect(await world.run({ prefix: 'a/' }, { name: 'first' })).toMatchObject({ status: 'SUCCEEDED' });
+    left = Infinity;
+    expect(await world.run({ prefix: 'b/' }, { name: 'second' })).toMatchObject({ status: 'FAILED', error: 'VECTOR_STORE_UNAVAILABLE', cause: expect.stringContaining(`HTTP ${status}`) });
+    expect(world.cluster.stored?.record.build?.id).toBe('second');
+    left = 0;
+    expect(await world.run({ prefix: 'b/' }, { name: 'second' })).toMatchObject({ status: 'SUCCEEDED' });
+    expect(world.answering()).toEqual(B);
   });
 
   test('what it takes for final are errors of builds', () => {

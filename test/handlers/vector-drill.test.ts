@@ -1,4 +1,5 @@
 /** The state machine of restore drills as it is synthesized, with the steps of the function that is deployed, over a store in memory. */
+import { OpenSearchRefusal } from '../../runtime/adapters/aws/opensearch-http';
 import type { Snapshot, SnapshotRepository } from '../../runtime/core/vectors/restore-drill';
 import { drill } from '../../runtime/handlers/vector-drill.lambda';
 import { VectorMetric, type VectorIndexSchema } from '../../src/contract';
@@ -107,13 +108,30 @@ describe('a restore drill', () => {
 
   test('of one index that fails cleans up, and does not keep the others from theirs', async () => {
     const world = new World();
+    let refusals = 0;
     const { restore } = world.repository;
     world.repository.restore = async (snapshot, index, generation) => {
       await restore(snapshot, index, generation);
-      if (index === 'bad') throw Object.assign(new Error('refused'), { name: 'BUILD_REFUSED' });
+      if (index !== 'bad') return;
+      refusals++;
+      throw new OpenSearchRefusal(400, 'illegal_argument_exception', 'refused');
     };
-    expect(await world.run(['bad', 'good'])).toMatchObject({ status: 'FAILED', error: 'BUILD_REFUSED', cause: expect.stringMatching(/^bad: /) });
+    expect(await world.run(['bad', 'good'])).toMatchObject({ status: 'FAILED', error: 'BUILD_REFUSED', cause: expect.stringMatching(/^bad: .*refused/) });
+    expect(refusals).toBe(1);
     expect(world.metrics.filter((line) => line[VectorMetric.DRILLS_PASSED] === 1).map((line) => line.VectorIndex)).toEqual(['good']);
     expect(world.left()).toEqual([]);
+  });
+
+  test('waits for access that is not there yet', async () => {
+    const world = new World();
+    let left = 2;
+    const { newest } = world.repository;
+    world.repository.newest = async (...asked) => {
+      if (left-- > 0) throw new OpenSearchRefusal(403, 'security_exception', 'no permissions');
+      return newest(...asked);
+    };
+    expect(await world.run()).toMatchObject({ status: 'SUCCEEDED' });
+    left = Infinity;
+    expect(await world.run()).toMatchObject({ status: 'FAILED', error: 'VECTOR_STORE_UNAVAILABLE', cause: expect.stringContaining('no permissions') });
   });
 });
