@@ -8,6 +8,8 @@ import type { CloudFormationCustomResourceEvent, Context } from 'aws-lambda';
 export type CustomResourceHandler = (event: CloudFormationCustomResourceEvent) => Promise<Record<string, string> | void>;
 
 export interface CustomResourceOptions {
+  /** The id after a success: where another than before, CloudFormation deletes the resource of the former one. Default: the same for ever. */
+  readonly physicalId?: (event: CloudFormationCustomResourceEvent) => string;
   /** Sends the answer to the presigned address. */
   readonly send?: (url: string, body: string) => Promise<void>;
   /** Before the function's own timeout, milliseconds: the time that the answer needs. */
@@ -24,10 +26,10 @@ const PUT_TIMEOUT_MS = 10_000;
 /**
  * Wraps a handler. Whatever happens, CloudFormation gets exactly one answer: a lost one would let the stack hang until its timeout.
  *
- * @param stableId the physical id: the same for ever, so that an update never replaces (and never deletes) the resource
+ * @param stableId the physical id: the same for ever, so that an update never replaces (and never deletes) the resource; but see `physicalId`
  */
 export function customResource(stableId: string, handler: CustomResourceHandler, options: CustomResourceOptions = {}) {
-  const { send = put, margin = 15_000, log = console.log } = options;
+  const { physicalId, send = put, margin = 15_000, log = console.log } = options;
   return async (event: CloudFormationCustomResourceEvent, context: Pick<Context, 'getRemainingTimeInMillis' | 'logStreamName'>): Promise<void> => {
     const answer = {
       PhysicalResourceId: 'PhysicalResourceId' in event ? event.PhysicalResourceId : stableId,
@@ -38,7 +40,8 @@ export function customResource(stableId: string, handler: CustomResourceHandler,
     let outcome: object;
     try {
       const data = await inTime(handler(event), context.getRemainingTimeInMillis() - margin);
-      outcome = { ...answer, Status: 'SUCCESS', Data: data ?? {} };
+      const id = event.RequestType === 'Delete' ? undefined : physicalId?.(event);
+      outcome = { ...answer, ...id === undefined ? {} : { PhysicalResourceId: id }, Status: 'SUCCESS', Data: data ?? {} };
     } catch (error) {
       const reason = `${(error as Error).name}: ${(error as Error).message}`.slice(0, MAX_REASON);
       log(JSON.stringify({ level: 'error', message: reason, requestType: event.RequestType, logicalResourceId: event.LogicalResourceId }));

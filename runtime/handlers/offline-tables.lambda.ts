@@ -3,8 +3,11 @@
  *
  * A custom resource calls it. CloudFormation and Lambda deliver at least once, and an earlier run may have died anywhere: every statement may run
  * again, and every run looks at what is there before it adds to it. It never takes anything away: deleting the resource keeps the table, and a
- * change that would drop or retype a column is refused, because rows and readers depend on it; it needs a new version of the group, which is a
- * new table.
+ * change that would drop or retype a column, or change the entity keys, is refused, because rows and readers depend on it; it needs a new version
+ * of the group, which is a new table.
+ *
+ * A table does not say which of its columns are keys. The resource's physical id does: it is that of the last request which succeeded, also when
+ * CloudFormation rolls back one that was refused, where the former properties are the refused ones.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -12,7 +15,7 @@ import {
 } from '@aws-sdk/client-athena';
 import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
 import { customResource, textProperty } from './custom-resource';
-import { breakage, columnChanges, LEAST_SNAPSHOTS, type OfflineGroup, OfflineTableResource } from '../../src/contract';
+import { breakage, groupChanges, LEAST_SNAPSHOTS, type OfflineGroup, offlineTableName, OfflineTableResource } from '../../src/contract';
 import { addColumns, createTable, type OfflineTable, offlineTable, setRetention, type SnapshotRetention, sqlType } from '../core/offline/ddl';
 
 /** Athena's name for the Glue catalog of the account. */
@@ -20,6 +23,8 @@ const CATALOG = 'AwsDataCatalog';
 
 export interface TableTarget {
   readonly group: OfflineGroup;
+  /** The entity keys that the table had, in their order; undefined where nobody knows. */
+  readonly formerKeys?: readonly string[];
   readonly table: OfflineTable;
   readonly workGroup: string;
   readonly retention: SnapshotRetention;
@@ -56,12 +61,14 @@ export async function ensureTable(client: AthenaClient, target: TableTarget, pat
 }
 
 /** Columns to add. Fails where the table has others than the group: it is never made to fit. */
-function missingColumns({ group, table }: TableTarget, { Columns = [], Parameters }: TableMetadata) {
+function missingColumns({ group, formerKeys, table }: TableTarget, { Columns = [], Parameters }: TableMetadata) {
   if (Parameters?.table_type?.toUpperCase() !== 'ICEBERG') {
     throw new Error(`${table.database}.${table.name} is there and is no Iceberg table: rename it, or give the feature group '${group.name}' another version`);
   }
   const known = Columns.map(({ Name, Type }) => ({ name: String(Name), type: String(Type).toLowerCase() }));
-  const changes = columnChanges(known, table.columns, ({ type }) => sqlType(type, 'athena'));
+  // keys are a table's first columns: without a former request their order is what the table knows of them
+  const inOrder = known.map(({ name }) => name).filter((name) => group.entityKeys.some((key) => key.name === name));
+  const changes = groupChanges({ entityKeys: formerKeys ?? inOrder, columns: known }, group, ({ type }) => sqlType(type, 'athena'));
   const broken = breakage(changes);
   if (broken !== undefined) {
     throw new Error(`version ${group.version} of feature group '${group.name}' ${broken}: its rows and readers would break. Restore it, or declare version ${group.version + 1}, which has a table of its own`);
@@ -122,22 +129,41 @@ function passes(error: AthenaError | undefined, reason = ''): boolean {
 /** Makes and evolves on creation and update; a deletion touches nothing. */
 export async function onEvent(event: CloudFormationCustomResourceEvent, client: AthenaClient, patience?: Patience): Promise<Record<string, string>> {
   if (event.RequestType === 'Delete') return {};
-  const target = targetOf(event.ResourceProperties, event.RequestId);
+  const target = targetOf(event);
   await ensureTable(client, target, patience);
   return { TableName: target.table.name };
 }
 
-function targetOf(properties: { readonly [name: string]: unknown }, requestId: string): TableTarget {
-  const text = (name: string) => textProperty(properties, name);
-  const group = JSON.parse(text(OfflineTableResource.GROUP)) as OfflineGroup;
+function targetOf(event: CloudFormationCustomResourceEvent): TableTarget {
+  const text = (name: string) => textProperty(event.ResourceProperties, name);
+  const group = groupOf(event);
   return {
     group,
+    formerKeys: 'PhysicalResourceId' in event ? keysIn(event.PhysicalResourceId, group) : undefined,
     table: offlineTable(group, { database: text(OfflineTableResource.DATABASE), location: text(OfflineTableResource.LOCATION) }),
     workGroup: text(OfflineTableResource.WORKGROUP),
     retention: { days: Number(text(OfflineTableResource.SNAPSHOT_DAYS)), least: LEAST_SNAPSHOTS },
-    requestId,
+    requestId: event.RequestId,
   };
 }
 
+function groupOf({ ResourceProperties }: CloudFormationCustomResourceEvent): OfflineGroup {
+  return JSON.parse(textProperty(ResourceProperties, OfflineTableResource.GROUP)) as OfflineGroup;
+}
+
+/**
+ * `table(key,key)`. A new version has another id: CloudFormation then deletes the resource of the former id, which touches nothing.
+ */
+export function physicalId(event: CloudFormationCustomResourceEvent): string {
+  const group = groupOf(event);
+  return `${offlineTableName(group)}(${group.entityKeys.map(({ name }) => name).join()})`;
+}
+
+/** The keys in an id; undefined in that of another table. */
+function keysIn(id: string, group: OfflineGroup): string[] | undefined {
+  const begin = `${offlineTableName(group)}(`;
+  return id.startsWith(begin) && id.endsWith(')') ? id.slice(begin.length, -1).split(',') : undefined;
+}
+
 // Throttled calls wait and come again: a new account deploys many things at once.
-export const handler = customResource('offline-table', (event) => onEvent(event, new AthenaClient({ maxAttempts: 8 })));
+export const handler = customResource('offline-table', (event) => onEvent(event, new AthenaClient({ maxAttempts: 8 })), { physicalId });

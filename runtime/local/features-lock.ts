@@ -13,7 +13,8 @@ export const FEATURES_LOCK: Command = {
   summary: 'remember what the feature groups are like, so that a later synth sees what would break',
   details: [
     `Writes ${FEATURE_LOCK_FILE} from the synthesized brain; commit it, and give it to the brain as FeatureLock.fromFile. Versions that are no`,
-    'longer declared stay in it. A dropped or retyped feature without a new version of its group is refused, and nothing is written.',
+    'longer declared stay in it. A group that drops or retypes a feature, or has other entity keys or the same in another order, needs a new version:',
+    'without one nothing is written.',
   ],
   options: {
     ...ASSEMBLY_OPTION, brain: BRAIN_OPTIONS.brain, file: { type: 'string', shown: '--file <file>', text: `the lock (default: ${FEATURE_LOCK_FILE})` },

@@ -1,6 +1,5 @@
 /** What feature groups were like when they were last deployed: a file beside the app, because a synth has no memory of its own. */
-import { breakage, columnChanges } from './feature-evolution';
-import { offlineColumns } from './offline-table';
+import { breakage, groupChanges, knownGroup } from './feature-evolution';
 import { offlineGroup, OfflineGroup } from './offline-tables-resource';
 
 export const FEATURE_LOCK_VERSION = '1';
@@ -26,7 +25,7 @@ const same = (a: OfflineGroup) => (b: OfflineGroup) => a.name === b.name && a.ve
 export function breakagesOf({ groups: locked }: FeatureLockDocument, groups: readonly OfflineGroup[]): FeatureBreakage[] {
   return groups.flatMap((group) => {
     const before = locked.find(same(group));
-    const how = before && breakage(columnChanges(offlineColumns(before), offlineColumns(group)));
+    const how = before && breakage(groupChanges(knownGroup(before), group));
     if (how !== undefined) return [{ group: group.name, version: group.version, how }];
     const newest = Math.max(...locked.filter(({ name }) => name === group.name).map(({ version }) => version));
     return group.version < newest && !before ? [{ group: group.name, version: group.version, how: `goes back behind version ${newest}` }] : [];
@@ -44,6 +43,6 @@ export function lockedWith({ groups: locked }: FeatureLockDocument, groups: read
 export function isLocked({ groups: locked }: FeatureLockDocument, groups: readonly OfflineGroup[]): boolean {
   return groups.every((group) => {
     const before = locked.find(same(group));
-    return before !== undefined && columnChanges(offlineColumns(before), offlineColumns(group)).added.length === 0;
+    return before !== undefined && groupChanges(knownGroup(before), group).added.length === 0;
   });
 }

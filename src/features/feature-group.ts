@@ -14,7 +14,7 @@ export interface FeatureGroupProps {
   readonly entityKeys: EntityKey[];
   /** 1 to 500 features. */
   readonly features: Feature[];
-  /** Incremented when a feature is retyped or dropped: rows of another version are never read. @default 1 */
+  /** Incremented when a feature is retyped or dropped, or entity keys change or their order does: rows of another version are never read. @default 1 */
   readonly version?: number;
   /** Time after a row's event time until which it counts, that instant included, online as in training sets; whole seconds. @default - rows do not expire */
   readonly ttl?: Duration;

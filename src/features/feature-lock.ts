@@ -6,7 +6,8 @@ import { advise, fail } from '../private/fail';
 
 /**
  * What the feature groups were like when they were last locked. Against it a synth sees what it could not know by itself: that a feature is
- * dropped or retyped, which needs a new version of its group, because rows, models and training sets of this one depend on it.
+ * dropped or retyped, or that entity keys are others or in another order: that needs a new version of its group, because rows, models and training
+ * sets of this one depend on it.
  */
 export class FeatureLock {
   /** A file that is committed beside the app, and written by `thalos-brain features lock`. It may not exist yet. */

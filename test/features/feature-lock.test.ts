@@ -6,7 +6,8 @@ import { Annotations, Match } from 'aws-cdk-lib/assertions';
 import { FEATURE_LOCK_VERSION, lockedWith } from '../../src/contract';
 import { EntityKey, Feature, FeatureGroup, FeatureLock } from '../../src/features';
 
-const group = (features: Feature[], version?: number) => FeatureGroup.define('cards', { owner: 'growth', entityKeys: [EntityKey.string('id')], features, version });
+const group = (features: Feature[], version?: number, keys: readonly string[] = ['id']) =>
+  FeatureGroup.define('cards', { owner: 'growth', entityKeys: keys.map((key) => EntityKey.string(key)), features, version });
 const BEFORE = group([Feature.int32('visits'), Feature.float32('spent')], 2);
 
 describe('FeatureLock', () => {
@@ -44,6 +45,18 @@ describe('FeatureLock', () => {
     ['a version is taken back', () => group([Feature.int32('visits')], 1), /goes back behind version 2/],
   ])('fails when %s', (_, make, reason) => {
     expect(() => check(lockOf(BEFORE), make())).toThrow(reason);
+  });
+
+  // each has the same columns of the same types
+  test.each<[string, string[], string[], string[], string[]]>([
+    ['keys are in another order', ['user', 'merchant'], ['merchant', 'user'], [], []],
+    ['a feature becomes a key', ['user'], ['user', 'merchant'], ['merchant'], []],
+    ['a key becomes a feature', ['user', 'merchant'], ['user'], [], ['merchant']],
+  ])('fails when %s', (_, before, after, features, left) => {
+    const make = (keys: string[], rest: string[]) => group([Feature.bool('gold'), ...rest.map((name) => Feature.string(name))], 2, keys);
+    expect(() => check(lockOf(make(before, features)), make(after, left)))
+      .toThrow(`version 2 of feature group 'cards' changes its entity keys from (${before.join(', ')}) to (${after.join(', ')}), and rows, models`);
+    check(lockOf(make(before, features)), make(before, features)).hasNoWarning('*', Match.anyValue());
   });
 
   test('fails when it is none', () => {

@@ -77,6 +77,19 @@ test('keeps the physical id of an update', async () => {
   expect(puts[0].body.PhysicalResourceId).toBe('older');
 });
 
+test('gets another physical id by a success alone', async () => {
+  const physicalId = () => 'newer';
+  const ids: string[] = [];
+  for (const event of [{}, { RequestType: 'Update', PhysicalResourceId: 'older' }, { RequestType: 'Delete', PhysicalResourceId: 'older' }]) {
+    for (const handle of [async () => {}, async () => { throw new Error('no'); }]) {
+      await run(handle, { event, physicalId });
+      ids.push(puts.at(-1)!.body.PhysicalResourceId);
+    }
+  }
+
+  expect(ids).toEqual(['newer', 'stable', 'newer', 'older', 'older', 'older']);
+});
+
 test('asks again when the bucket answers with an error or cuts the connection', async () => {
   statuses = [503, 0];
 
@@ -106,7 +119,9 @@ test('cuts a reason that CloudFormation would refuse for its length', async () =
   expect(JSON.stringify(puts[0].body).length).toBeLessThan(4096);
 });
 
-function run(handle: () => Promise<Record<string, string> | void>, options: { remaining?: number; event?: object } = {}): Promise<void> {
+function run(
+  handle: () => Promise<Record<string, string> | void>, options: { remaining?: number; event?: object; physicalId?: () => string } = {},
+): Promise<void> {
   const event = {
     RequestType: 'Create',
     ResponseURL: `http://127.0.0.1:${(bucket.address() as AddressInfo).port}/answer?signature=secret`,
@@ -116,6 +131,6 @@ function run(handle: () => Promise<Record<string, string> | void>, options: { re
     ResourceProperties: {},
     ...options.event,
   } as unknown as CloudFormationCustomResourceEvent;
-  return customResource('stable', handle, { margin: 10, log: (line) => log.push(line) })(
+  return customResource('stable', handle, { margin: 10, log: (line) => log.push(line), physicalId: options.physicalId })(
     event, { getRemainingTimeInMillis: () => options.remaining ?? 60_000, logStreamName: 'stream' });
 }

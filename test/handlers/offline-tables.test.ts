@@ -1,7 +1,7 @@
 import { AthenaClient } from '@aws-sdk/client-athena';
 import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
 import { AthenaServer } from './athena-server';
-import { onEvent, type Patience } from '../../runtime/handlers/offline-tables.lambda';
+import { onEvent, type Patience, physicalId } from '../../runtime/handlers/offline-tables.lambda';
 import { type OfflineGroup, OfflineTableResource } from '../../src/contract';
 
 const GROUP: OfflineGroup = {
@@ -23,9 +23,10 @@ afterEach(async () => {
   await athena.stop();
 });
 
-const event = (type: 'Create' | 'Update' | 'Delete', group = GROUP, requestId = `r${++requests}`, days = '30') => ({
+const event = (type: 'Create' | 'Update' | 'Delete', group = GROUP, requestId = `r${++requests}`, days = '30', id?: string) => ({
   RequestType: type,
   RequestId: requestId,
+  ...id === undefined ? {} : { PhysicalResourceId: id },
   ResourceProperties: {
     ServiceToken: 'arn',
     [OfflineTableResource.DATABASE]: 'brain',
@@ -75,12 +76,36 @@ describe('the table of a feature group', () => {
   test.each<[string, OfflineGroup, RegExp]>([
     ['drops a feature', { ...GROUP, features: [GROUP.features[0]] }, /drops rating.*Restore it, or declare version 2/],
     ['retypes a feature', { ...GROUP, features: [GROUP.features[0], { name: 'rating', dtype: 'float64' }] }, /retypes rating from float to double/],
-    ['adds a key', { ...GROUP, entityKeys: [...GROUP.entityKeys, { name: 'city', dtype: 'string' }] }, /adds the key city/],
+    ['adds a key', { ...GROUP, entityKeys: [...GROUP.entityKeys, { name: 'city', dtype: 'string' }] }, /changes its entity keys from \(driver\) to \(driver, city\)/],
   ])('is not changed by what %s without a new version', async (_, group, reason) => {
     await deliver('Create');
     const before = [...athena.tables.get(KEY)!.columns];
     await expect(deliver('Update', group)).rejects.toThrow(reason);
     expect([...athena.tables.get(KEY)!.columns]).toEqual(before);
+  });
+
+  describe('whose columns stay', () => {
+    const of = (keys: string[], features: string[]): OfflineGroup => ({
+      ...GROUP, entityKeys: keys.map((name) => ({ name, dtype: 'string' })), features: features.map((name) => ({ name, dtype: 'string' })),
+    });
+
+    test.each<[string, OfflineGroup, OfflineGroup]>([
+      ['orders keys anew', of(['user', 'merchant'], ['kind']), of(['merchant', 'user'], ['kind'])],
+      ['makes a feature a key', of(['user'], ['merchant', 'kind']), of(['user', 'merchant'], ['kind'])],
+      ['makes a key a feature', of(['user', 'merchant'], ['kind']), of(['user'], ['merchant', 'kind'])],
+    ])('is not changed by what %s without a new version, and its rollback succeeds', async (_, before, after) => {
+      await deliver('Create', before);
+      const id = physicalId(event('Create', before));
+      await expect(deliver('Update', after, undefined, undefined, id)).rejects.toThrow(/changes its entity keys from \(.*Restore it, or declare version 2/);
+      await deliver('Update', before, undefined, undefined, id);
+      await deliver('Update', { ...after, version: 2 }, undefined, undefined, id);
+      expect(columns('brain.drivers_v2')).toHaveLength(6);
+    });
+
+    test('is known by the order of its columns where no request came before', async () => {
+      await deliver('Create', of(['user', 'merchant'], []));
+      await expect(deliver('Create', of(['merchant', 'user'], []))).rejects.toThrow('changes its entity keys from (user, merchant) to (merchant, user)');
+    });
   });
 
   test('stays when its resource is deleted', async () => {
