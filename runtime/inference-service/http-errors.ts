@@ -1,5 +1,5 @@
 /** Every way in which HTTP can go wrong, as a coded error of the protocol. */
-import { STATUS_CODES } from 'node:http';
+import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { BrainError } from '../core/errors';
 
@@ -10,7 +10,7 @@ export function codedError(error: unknown): BrainError {
 }
 
 /** Node keeps the answer that a connection waits for here; its own listener for broken requests goes by it as well. */
-export type AnsweringSocket = Socket & { readonly _httpMessage?: { readonly headersSent: boolean } | null };
+export type AnsweringSocket = Socket & { readonly _httpMessage?: ServerResponse | null };
 
 /** Answers what is no HTTP request, or did not arrive in time, on the bare socket; within an answer that has begun there is no place for it. */
 export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: AnsweringSocket): void {

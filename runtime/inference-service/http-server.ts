@@ -6,14 +6,11 @@ import { type AnsweringSocket, answerBrokenRequest } from './http-errors';
 
 /** Quiet after which a kept connection is closed: above the 60 s of a load balancer, which must be the one to close first. */
 const KEEP_ALIVE_MS = 75_000;
-/** Longest time for a whole request to arrive. */
 const RECEIVE_TIMEOUT_MS = 30_000;
-/** How often connections are looked at for the two times above. */
-const CHECK_EVERY_MS = 5000;
-/** Longest time for a TLS handshake. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
-/** Longest time that a caller may take to read an answer which does not fit its socket's buffer at once. */
 const READ_TIMEOUT_MS = 60_000;
+/** Connections are looked at so many times within the time for a request to arrive. */
+const LOOKS = 6;
 
 /** PEM texts; with `ca`, callers must show a certificate of these authorities. */
 export interface TlsMaterial {
@@ -28,6 +25,21 @@ export interface ListenOptions {
   readonly port: number;
 }
 
+/** Milliseconds. */
+export interface HttpServerOptions {
+  /** @default - plain HTTP */
+  readonly tls?: TlsMaterial;
+  /** Longest time for a whole request to arrive. @default 30_000 */
+  readonly receiveTimeoutMs?: number;
+  /** Longest time that a caller may take to read an answer which does not fit its socket's buffer at once, or a piece of one. @default 60_000 */
+  readonly readTimeoutMs?: number;
+  /** Longest time for a TLS handshake. @default 10_000 */
+  readonly handshakeTimeoutMs?: number;
+}
+
+/** A connection that knows how long its caller may take to read. */
+type LimitedSocket = Socket & { readTimeoutMs?: number };
+
 export class HttpServer {
   private readonly server: Server | SecureServer;
   private readonly secure: boolean;
@@ -36,21 +48,30 @@ export class HttpServer {
   /** Connections that HTTP is spoken over. */
   private readonly sockets = new Set<AnsweringSocket>();
 
-  constructor(handler: RequestListener, tls?: TlsMaterial) {
+  constructor(handler: RequestListener, {
+    tls, receiveTimeoutMs = RECEIVE_TIMEOUT_MS, readTimeoutMs = READ_TIMEOUT_MS, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS,
+  }: HttpServerOptions = {}) {
     const options = {
       keepAliveTimeout: KEEP_ALIVE_MS,
-      headersTimeout: RECEIVE_TIMEOUT_MS,
-      requestTimeout: RECEIVE_TIMEOUT_MS,
-      connectionsCheckingInterval: CHECK_EVERY_MS,
-      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      headersTimeout: receiveTimeoutMs,
+      requestTimeout: receiveTimeoutMs,
+      connectionsCheckingInterval: receiveTimeoutMs / LOOKS,
+      handshakeTimeout: handshakeTimeoutMs,
       noDelay: true,
       insecureHTTPParser: false,
     };
     this.secure = tls !== undefined;
     this.server = tls ? createSecureServer({ ...options, ...secureOptions(tls) }, handler) : createServer(options, handler);
-    this.server.on('clientError', answerBrokenRequest);
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket: AnsweringSocket) => {
+      // an answer to a handshake that was not made would wait for it
+      if (this.sockets.has(socket)) answerBrokenRequest(error, socket);
+      else socket.destroy();
+    });
     this.server.on('connection', (socket: Socket) => remember(this.wires, socket));
-    this.server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => remember(this.sockets, socket));
+    this.server.on(tls ? 'secureConnection' : 'connection', (socket: LimitedSocket) => {
+      socket.readTimeoutMs = readTimeoutMs;
+      remember(this.sockets, socket);
+    });
     // the handler decides whether the body is wanted: reading it sends `100 Continue`
     this.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
       (request as ContinuableRequest).continueBody = () => response.writeContinue();
@@ -79,10 +100,12 @@ export class HttpServer {
    * at no connection's time limits any more once its server closes.
    */
   async close(graceMs: number): Promise<void> {
+    // node takes for idle what is answered and not read yet
+    this.server.closeIdleConnections = () => undefined;
     const closed = new Promise<void>((resolve) => {
       this.server.close(() => resolve());
     });
-    for (const socket of this.sockets) if (!socket._httpMessage) socket.destroy();
+    for (const socket of this.sockets) endWhenAnswered(socket);
     const timer = setTimeout(() => {
       for (const wire of this.wires) wire.destroy();
     }, graceMs);
@@ -96,6 +119,12 @@ function remember(sockets: Set<Socket>, socket: Socket): void {
   socket.once('close', () => sockets.delete(socket));
 }
 
+function endWhenAnswered(socket: AnsweringSocket): void {
+  const answer = socket._httpMessage;
+  if (answer) answer.once('finish', () => endWhenAnswered(socket));
+  else socket.destroySoon();
+}
+
 /** A host as it stands in a URL: IPv6 addresses in brackets. */
 export const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host);
 
@@ -105,14 +134,15 @@ export type ContinuableRequest = IncomingMessage & { continueBody?: () => void }
 /** Ends the connection of a caller that does not read its answer. Call it after the answer was written. */
 export function limitSlowReader(response: ServerResponse): void {
   // an answer that waits behind that of an earlier request has no socket of its own yet
-  const { socket } = response.req;
+  const socket: LimitedSocket = response.req.socket;
   if (response.socket && socket.writableLength === 0) return;
-  const timer = setTimeout(() => socket.destroy(), READ_TIMEOUT_MS).unref();
+  const timer = setTimeout(() => socket.destroy(), socket.readTimeoutMs).unref();
   response.once('close', () => clearTimeout(timer));
 }
 
 /** Resolves when the caller has read enough for more to be written; false where it has gone, or reads too slowly. */
 export function writable(response: ServerResponse): Promise<boolean> {
+  const socket: LimitedSocket = response.req.socket;
   return new Promise((resolve) => {
     const done = (open: boolean) => {
       clearTimeout(timer);
@@ -122,9 +152,9 @@ export function writable(response: ServerResponse): Promise<boolean> {
     const onDrain = () => done(true);
     const onClose = () => done(false);
     const timer = setTimeout(() => {
-      response.req.socket.destroy();
+      socket.destroy();
       done(false);
-    }, READ_TIMEOUT_MS).unref();
+    }, socket.readTimeoutMs).unref();
     response.once('drain', onDrain).once('close', onClose);
   });
 }

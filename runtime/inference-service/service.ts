@@ -97,7 +97,7 @@ export function createService(options: ServiceOptions): Service {
   const incoming = IncomingBytes.for(maxBodyBytes);
   // a load balancer has no certificate to show: callers of REST are known by their tokens alone
   const answer = restHandler({ operations, logger, maxBodyBytes, incoming, isDraining });
-  const rest = new HttpServer(options.extra ? withHook(options.extra, answer) : answer, tls && { cert: tls.cert, key: tls.key });
+  const rest = new HttpServer(options.extra ? withHook(options.extra, answer) : answer, { tls: tls && { cert: tls.cert, key: tls.key } });
   const grpc = new GrpcServer({ operations, maxBodyBytes, incoming, logger, now: () => telemetry.now(), tls: tls && secureOptions(tls) });
   const probes = new HttpServer(probeHandler({ operations, logger, isDraining }));
 
