@@ -1,6 +1,7 @@
 /** Brings a vector store to what is declared: access first, then snapshots, then indexes. Every step may be repeated, and repeated by two at a time. */
 import { storeRoles } from './access';
 import { snapshotPolicy } from './lifecycle';
+import { provideAccess, removeAccess } from './provide-access';
 import { provideIndex, putVersioned, removeIndex, requireSafe } from './provide-index';
 import type { StoreApi } from './store-api';
 import { type VectorStoreDeclaration, VectorStoreName } from '../../../src/contract';
@@ -13,10 +14,7 @@ export async function provideStore(store: StoreApi, declared: VectorStoreDeclara
   // what is refused is refused before anything has changed
   for (const index of declared.indexes) await requireSafe(store, index);
   for (const index of declared.indexes) await provideIndex(store, index, declared.retentionDays);
-  for (const { name, holders, ...permissions } of storeRoles(declared)) {
-    await store.call('PUT', `/_plugins/_security/api/roles/${name}`, { body: permissions });
-    await store.call('PUT', `/_plugins/_security/api/rolesmapping/${name}`, { body: { backend_roles: holders } });
-  }
+  await provideAccess(store, declared, before);
   if (declared.snapshots) {
     await store.call('PUT', REPOSITORY, { body: declared.snapshots.repository });
     await putVersioned(store, SNAPSHOT_POLICY, 'POST', snapshotPolicy(declared.indexes.map(({ schema }) => schema), declared.snapshots));
@@ -31,10 +29,7 @@ export async function provideStore(store: StoreApi, declared: VectorStoreDeclara
 export async function removeStore(store: StoreApi, declared: VectorStoreDeclaration): Promise<void> {
   await removeSnapshots(store);
   for (const index of declared.indexes) await removeIndex(store, index, declared.keepData);
-  for (const { name } of storeRoles(declared)) {
-    await store.call('DELETE', `/_plugins/_security/api/rolesmapping/${name}`, { accept: [404] });
-    await store.call('DELETE', `/_plugins/_security/api/roles/${name}`, { accept: [404] });
-  }
+  await removeAccess(store, storeRoles(declared), declared.keepData);
 }
 
 async function removeSnapshots(store: StoreApi): Promise<void> {

@@ -32,7 +32,7 @@ const declared: VectorStoreDeclaration = {
   keepData: true,
 };
 
-const CALLERS = ['master', 'service', 'builder', 'keeper', 'stranger'] as const;
+const CALLERS = ['master', 'service', 'builder', 'keeper', 'guest', 'stranger'] as const;
 type Caller = typeof CALLERS[number];
 
 let server: OpenSearchServer;
@@ -53,6 +53,13 @@ const searcher = (caller: Caller) => {
   stores.push(store);
   return store;
 };
+const provide = (type: 'Create' | 'Update', now = declared, before = declared) => {
+  const properties = (given: VectorStoreDeclaration) => ({
+    ServiceToken: 'token', [VectorProviderProperty.ENDPOINT]: urlOf('master'), [VectorProviderProperty.DECLARATION]: JSON.stringify(given),
+  });
+  const event = { RequestType: type, ResourceProperties: properties(now), OldResourceProperties: properties(before) };
+  return onEvent(event as unknown as CloudFormationCustomResourceEvent, open, { sleep, now: Date.now, until: Date.now() + 60_000 });
+};
 const build = (caller: Caller, index = own, id = 'one') => new GenerationBuilder(openGenerations(urlOf(caller)), index).run(id, [documents(1, `${id}-`)]);
 const search = (caller: Caller, index = own) => searcher(caller).search([{ index, vector: new ItemSequence(3).vector(), k: 3 }]);
 
@@ -62,9 +69,7 @@ beforeAll(async () => {
     security: false, headers: { [CALLER_HEADERS.user]: role(name), [CALLER_HEADERS.roles]: role(name), 'x-forwarded-for': '10.0.0.1' },
   })));
   endpoints = Object.fromEntries(CALLERS.map((name, at) => [name, started[at]])) as typeof endpoints;
-  const properties = { ServiceToken: 'token', [VectorProviderProperty.ENDPOINT]: urlOf('master'), [VectorProviderProperty.DECLARATION]: JSON.stringify(declared) };
-  const event = { RequestType: 'Create', ResourceProperties: properties } as unknown as CloudFormationCustomResourceEvent;
-  await onEvent(event, open, { sleep, now: Date.now, until: Date.now() + 60_000 });
+  await provide('Create');
   await build('master', foreign);
 });
 afterAll(async () => {
@@ -116,6 +121,20 @@ test('a keeper takes a snapshot and restores it beside the original, which it ca
   for (const [method, path] of [['DELETE', '/own.2'], ['DELETE', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`], ['GET', '/foreign/_search'], ['GET', '/_plugins/_security/api/roles']]) {
     await expect(as('keeper').call(method, path)).rejects.toMatchObject(REFUSED);
   }
+});
+
+test('whom somebody mapped by hand may do so after the next deployment, and who is no longer declared may not', async () => {
+  const mapping = `/_plugins/_security/api/rolesmapping/${VectorStoreName.SEARCHER}`;
+  await expect(search('guest')).rejects.toMatchObject({ code: 'VECTOR_STORE_UNAVAILABLE' });
+  await as('master').call('PUT', mapping, { body: { backend_roles: [role('service'), role('guest')], users: ['somebody'] } });
+  await provide('Update');
+  expect(await search('guest')).toHaveLength(1);
+  expect((await as('master').call('GET', mapping)).body[VectorStoreName.SEARCHER]).toMatchObject({ backend_roles: [role('guest'), role('service')], users: ['somebody'] });
+  await provide('Update', { ...declared, searchers: [] });
+  expect(await search('guest')).toHaveLength(1);
+  await expect(search('service')).rejects.toMatchObject({ code: 'VECTOR_STORE_UNAVAILABLE' });
+  await provide('Update', declared, { ...declared, searchers: [] });
+  expect(await search('service')).toHaveLength(1);
 });
 
 test('whom no role names may do nothing', async () => {

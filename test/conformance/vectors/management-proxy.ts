@@ -86,11 +86,11 @@ export class ManagementProxy {
     if (method === 'GET' || method === 'DELETE') {
       if (!found) return refused(404, 'status_exception', `${path} not found`);
       if (method === 'DELETE') this.kept.delete(path);
-      return { status: 200, body: { _seq_no: found.version, _primary_term: 1, ...found.body } };
+      // security answers by name, and its documents have no version
+      return { status: 200, body: path.startsWith(SECURITY) ? { [path.split('/').at(-1)!]: found.body } : { _seq_no: found.version, _primary_term: 1, ...found.body } };
     }
     if (valid && !valid(body)) return refused(400, 'illegal_argument_exception', ajv.errorsText(valid.errors));
     const asked = url.searchParams.get('if_seq_no');
-    // security's own documents have no version
     if (valid && (found ? asked !== String(found.version) : asked !== null)) return refused(409, 'version_conflict_engine_exception', 'version conflict');
     this.kept.set(path, { body: body!, version: (found?.version ?? -1) + 1 });
     return { status: found ? 200 : 201, body: { _seq_no: found?.version ?? 0 } };
