@@ -8,7 +8,7 @@ import type { RequestScope } from './resilience/deadline';
 import type { ApprovedVersion } from './rollout';
 import { assign, requireApproved, type StickyValues } from './routing';
 import type { ShadowTraffic } from './shadow-traffic';
-import type { Arm, RequestTelemetry, Telemetry } from './telemetry';
+import type { Arm, RequestTelemetry, ShadowTelemetry, Telemetry } from './telemetry';
 import { elementCount, shapeFits, type Tensor, texts } from './tensors';
 import { type BrainConfiguration, Parameter } from '../../src/contract';
 
@@ -53,6 +53,11 @@ interface Chosen {
   readonly shadow?: ApprovedVersion;
 }
 
+/** What of a call makes the model's tensors. A mirrored one has no more. */
+interface Preparing extends Pick<InferCall, 'inputs' | 'outputs' | 'context'> {
+  readonly telemetry: Pick<ShadowTelemetry, 'stage'>;
+}
+
 /** A call that is ready for the model. */
 interface Prepared {
   readonly inputs: ReadonlyMap<string, Tensor>;
@@ -87,7 +92,7 @@ export class InferencePipeline {
     const answer = this.answer(plan, prepared, given, call);
     // one that was withdrawn meanwhile is not asked
     const twin = shadow && this.options.catalog.taken(shadow);
-    if (twin) this.options.shadows.mirror((context) => this.mirrored(twin, call, context), answer, twin.ref.version, call.telemetry);
+    if (twin) this.options.shadows.mirror((own) => this.mirrored(twin, { ...call, ...own }), answer, twin.ref.version);
     return answer;
   }
 
@@ -142,7 +147,7 @@ export class InferencePipeline {
   }
 
   /** At once where nothing is read. */
-  private prepare(plan: ModelPlan, call: InferCall): Prepared | Promise<Prepared> {
+  private prepare(plan: ModelPlan, call: Preparing): Prepared | Promise<Prepared> {
     const inputs = checkInputs(plan, call.inputs);
     const batch = batchOf(plan, inputs, this.options.configuration.limits.maxBatch);
     requireOutputs(plan, call.outputs);
@@ -152,7 +157,7 @@ export class InferencePipeline {
     return this.enriched(plan, call, inputs, batch);
   }
 
-  private async enriched(plan: ModelPlan, call: InferCall, inputs: ReadonlyMap<string, Tensor>, batch: number): Promise<Prepared> {
+  private async enriched(plan: ModelPlan, call: Preparing, inputs: ReadonlyMap<string, Tensor>, batch: number): Promise<Prepared> {
     const { clock, catalog } = this.options;
     const { flags } = catalog.routes(plan.ref.name);
     const enrichment = await enrich(plan, inputs, batch, this.options, clock.now(), call.context, flags, this.stageEnds(call.telemetry));
@@ -165,7 +170,7 @@ export class InferencePipeline {
   }
 
   /** Both stages of enrichment begin now, and at once. */
-  private stageEnds(telemetry: RequestTelemetry): (stage: 'features' | 'vectors') => void {
+  private stageEnds(telemetry: Preparing['telemetry']): (stage: 'features' | 'vectors') => void {
     const startedAt = this.options.telemetry.now();
     return (stage) => telemetry.stage(stage, startedAt);
   }
@@ -183,17 +188,19 @@ export class InferencePipeline {
   }
 
   /** The same request through another version: its own enrichment, and nothing of it in the request's telemetry. */
-  private async mirrored(plan: ModelPlan, call: InferCall, context: RequestScope): Promise<readonly Tensor[]> {
-    const quiet: InferCall = { ...call, context, telemetry: this.options.shadows.telemetry };
-    const { tensors } = await this.prepare(plan, quiet);
+  private async mirrored(plan: ModelPlan, call: Preparing): Promise<readonly Tensor[]> {
+    const { tensors } = await this.prepare(plan, call);
     const { runtime, telemetry } = this.options;
     const startedAt = telemetry.now();
     telemetry.callBegins('shadow', startedAt);
+    let given: readonly Tensor[];
     try {
-      return checkOutputs(plan, await runtime.infer(plan.ref, tensors, quiet.context), call.outputs);
+      given = await runtime.infer(plan.ref, tensors, call.context);
     } finally {
       telemetry.callEnds('shadow', startedAt);
     }
+    call.telemetry.stage('runtime', startedAt);
+    return checkOutputs(plan, given, call.outputs);
   }
 }
 

@@ -4,11 +4,13 @@ import type { InferAnswer } from './infer';
 import type { Logger } from './ports';
 import { RequestScope } from './resilience/deadline';
 import type { DeadlineTimers } from './resilience/deadline-timers';
-import { NO_TELEMETRY, type RequestTelemetry, type ShadowDifference, type Telemetry } from './telemetry';
+import type { ShadowDifference, ShadowTelemetry, Telemetry } from './telemetry';
 import { byteStrings, type Tensor } from './tensors';
 
 /** Mirrored requests under way; one more is dropped, and counted: a slow candidate must not pile up work. */
 const MOST_AT_ONCE = 16;
+/** Of a shadow that gave no answer. */
+const NO_ANSWER: ShadowDifference = { largest: Infinity, share: 1 };
 /** Elements that differ by less than this share of the larger one are the same: FP32 has about seven digits. */
 const TOLERANCE = 1e-6;
 
@@ -20,37 +22,51 @@ export interface ShadowTrafficOptions {
   readonly timeoutMs: number;
 }
 
+/** The mirrored request: its outputs, or a coded error. */
+type ShadowWork = (own: { readonly context: RequestScope; readonly telemetry: ShadowTelemetry }) => Promise<readonly Tensor[]>;
+
 export class ShadowTraffic {
-  /** For the mirrored request itself: it is not part of any request's account. */
-  readonly telemetry: RequestTelemetry = NO_TELEMETRY.begin({ protocol: 'rest', operation: 'infer', model: '', requestId: '' });
   private readonly underWay = new Set<RequestScope>();
+  private closed = false;
 
   constructor(private readonly options: ShadowTrafficOptions) {}
 
-  /** Runs `work` after the answer, with a deadline of its own. Never throws and is never waited for. */
-  mirror(work: (context: RequestScope) => Promise<readonly Tensor[]>, answer: InferAnswer, version: string, request: RequestTelemetry): void {
-    const { telemetry, timers, timeoutMs, logger } = this.options;
+  /** Runs `work` after the answer, with a deadline and telemetry of its own. Never throws and is never waited for. */
+  mirror(work: ShadowWork, answer: InferAnswer, version: string): void {
+    const { telemetry, timers, timeoutMs } = this.options;
     if (this.underWay.size >= MOST_AT_ONCE) {
       telemetry.count('shadow_dropped', answer.model);
       return;
     }
     const scope = RequestScope.start(timers, { timeoutMs });
     this.underWay.add(scope);
-    setImmediate(() => {
-      scope.race(work(scope)).then(
-        (outputs) => request.shadow(version, difference(answer.outputs, outputs)),
-      ).catch((error: unknown) => {
-        request.shadow(version, { largest: Infinity, share: 1 });
-        logger.warn({ model: answer.model, version, code: error instanceof BrainError ? error.code : 'INTERNAL' }, 'the shadow did not answer');
-      }).finally(() => {
-        scope.end();
-        this.underWay.delete(scope);
-      });
-    });
+    setImmediate(() => void this.run(work, scope, answer, version));
+  }
+
+  private async run(work: ShadowWork, scope: RequestScope, answer: InferAnswer, version: string): Promise<void> {
+    const { telemetry, logger } = this.options;
+    const { model } = answer;
+    const request = telemetry.beginShadow(model, version);
+    try {
+      const outputs = await scope.race(work({ context: scope, telemetry: request }));
+      request.end();
+      request.differs(difference(answer.outputs, outputs));
+    } catch (error) {
+      // what the end of the process cuts off says nothing about the version
+      if (this.closed) return;
+      const code = error instanceof BrainError ? error.code : 'INTERNAL';
+      request.end(code);
+      request.differs(NO_ANSWER);
+      logger.warn({ model, version, code }, 'the shadow did not answer');
+    } finally {
+      scope.end();
+      this.underWay.delete(scope);
+    }
   }
 
   /** Ends what is under way: nobody waits for it. */
   close(): void {
+    this.closed = true;
     for (const scope of this.underWay) scope.cancel(new BrainError('SHUTTING_DOWN', 'the process ends'));
   }
 }

@@ -51,6 +51,8 @@ export interface Telemetry {
   /** Milliseconds, monotonic, with a fraction: what every `startedAt` is taken from. */
   now(): number;
   begin(start: RequestStart): RequestTelemetry;
+  /** A mirrored request begins: it has numbers under the arm `shadow`, and no log line, trace, capture or statistics. @param version the shadow's */
+  beginShadow(model: string, version: string): ShadowTelemetry;
   /**
    * An event outside of a request's stages, e.g. a breaker that opens.
    *
@@ -83,12 +85,16 @@ export interface RequestTelemetry {
   stage(stage: Stage, startedAt: number): void;
   /** Called once the answer is known, before `end`. */
   observe(observation: Observation): void;
-  shadow(version: string, difference: ShadowDifference): void;
   /** A piece of a streamed answer went out; the first one ends the time to first token. */
   piece(): void;
   tokens(usage: TokenUsage): void;
   /** The request is over; nothing is said about it after this. */
   end(code?: ErrorCode): void;
+}
+
+export interface ShadowTelemetry extends Pick<RequestTelemetry, 'stage' | 'end'> {
+  /** How far its answer is from the one that was given; said once, also of one that failed. */
+  differs(difference: ShadowDifference): void;
 }
 
 const NO_REQUEST: RequestTelemetry = {
@@ -97,16 +103,18 @@ const NO_REQUEST: RequestTelemetry = {
   served: () => undefined,
   stage: () => undefined,
   observe: () => undefined,
-  shadow: () => undefined,
   piece: () => undefined,
   tokens: () => undefined,
   end: () => undefined,
 };
 
+const NO_SHADOW: ShadowTelemetry = { stage: () => undefined, end: () => undefined, differs: () => undefined };
+
 /** Says nothing to anybody. */
 export const NO_TELEMETRY: Telemetry = {
   now: () => performance.now(),
   begin: () => NO_REQUEST,
+  beginShadow: () => NO_SHADOW,
   count: () => undefined,
   callBegins: () => undefined,
   callEnds: () => undefined,

@@ -16,6 +16,7 @@ import { RequestMetrics } from './request-metrics';
 import type { RequestRecorder } from './request-recorder';
 import { exportSpans } from './request-spans';
 import { poolOf, type ScalingReport, ScalingWindow } from './scaling';
+import { ShadowRequest } from './shadow-request';
 import { newSpanId, newTraceId, OtlpSpans, type SpanSink } from './spans';
 import type { StatisticsSink } from './statistics';
 import { StatisticsWindows } from './statistics-windows';
@@ -23,7 +24,7 @@ import { formatTraceparent, parseTraceparent } from './trace-context';
 import type { BrainConfiguration, TelemetryDeclaration } from '../../src/contract';
 import { refuse } from '../core/errors';
 import type { Clock, Logger } from '../core/ports';
-import type { Arm, Observation, RequestStart, ShadowDifference, Telemetry, TelemetryEvent, TelemetryGauge } from '../core/telemetry';
+import type { Arm, Observation, RequestStart, Telemetry, TelemetryEvent, TelemetryGauge } from '../core/telemetry';
 
 /** How often CloudWatch is told, milliseconds: its standard resolution is one minute. */
 const EMF_INTERVAL_MS = 30_000;
@@ -172,6 +173,10 @@ class ComposedTelemetry implements BrainTelemetry, RequestOwner {
     return new Request(this, start, model, at, parent?.traceId, through, undefined, draw, keep, recorded ? [] : undefined);
   }
 
+  beginShadow(model: string, version: string): ShadowRequest {
+    return new ShadowRequest(this.registry, this.now, this.requests.of(model), version);
+  }
+
   private mayTrace(): boolean {
     return this.traceShare >= 1 || this.traceRate.take(this.now());
   }
@@ -240,11 +245,6 @@ class ComposedTelemetry implements BrainTelemetry, RequestOwner {
     }
   }
 
-  shadow(model: string, version: string, { largest, share }: ShadowDifference): void {
-    this.registry.histogram('shadowDifference', model, version).record(largest * DIFFERENCE_SCALE);
-    this.registry.histogram('shadowShare', model, version).record(share * 100);
-  }
-
   finished(request: Request, at: number): void {
     const durationMs = at - request.startedAt;
     this.window.requestEnds(request.begunAt, at, request.arm === undefined ? undefined : durationMs);
@@ -300,9 +300,6 @@ class ComposedTelemetry implements BrainTelemetry, RequestOwner {
     clearTimeout(timer);
   }
 }
-
-/** `scale` of the difference's definition. */
-const DIFFERENCE_SCALE = 1000;
 
 function checkUrl(text: string): void {
   if (!URL.canParse(text) || !text.startsWith('http')) refuse('INVALID_CONFIGURATION', `OTLP_ENDPOINT is '${text}', which is no http or https URL`);

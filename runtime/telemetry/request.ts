@@ -3,12 +3,11 @@ import type { ModelMetrics, VersionMetrics } from './request-metrics';
 import type { TraceContext } from './trace-context';
 import type { ErrorCode } from '../core/errors';
 import {
-  type Arm, type Observation, type RequestStart, type RequestTelemetry, type ShadowDifference, type Stage, STAGES, type TokenUsage,
+  type Arm, type Observation, type RequestStart, type RequestTelemetry, type Stage, STAGES, type TokenUsage,
 } from '../core/telemetry';
 
 /** Position of each stage in STAGES. */
-const STAGE_INDEX = Object.fromEntries(STAGES.map((stage, index) => [stage, index])) as Readonly<Record<Stage, number>>;
-export const RUNTIME_STAGE = STAGE_INDEX.runtime;
+export const STAGE_INDEX = Object.fromEntries(STAGES.map((stage, index) => [stage, index])) as Readonly<Record<Stage, number>>;
 
 /** What a request asks of the whole. */
 export interface RequestOwner {
@@ -16,7 +15,6 @@ export interface RequestOwner {
   /** Milliseconds since the epoch. */
   wallClock(): number;
   defaults(observation: Observation): void;
-  shadow(model: string, version: string, difference: ShadowDifference): void;
   /** The numbers are counted; spans, logs, statistics, capture and the tracer are left. */
   finished(request: Request, at: number): void;
 }
@@ -85,10 +83,6 @@ export class Request implements RequestTelemetry {
     if (features === undefined) return;
     if (features.asOf !== undefined) this.series.featureAge.record((this.owner.wallClock() - features.asOf) / AGE_UNIT_MS);
     if (features.defaulted.size > 0) this.owner.defaults(observation);
-  }
-
-  shadow(version: string, difference: ShadowDifference): void {
-    this.owner.shadow(this.model.model, version, difference);
   }
 
   piece(): void {

@@ -2,7 +2,7 @@
 import { call } from './http.fixture';
 import type { Authenticator, Caller } from '../../../runtime/core/caller';
 import type { ModelRef } from '../../../runtime/core/ports';
-import { NO_TELEMETRY, type RequestTelemetry, type ShadowDifference, type Telemetry } from '../../../runtime/core/telemetry';
+import { NO_TELEMETRY, type ShadowDifference, type Telemetry } from '../../../runtime/core/telemetry';
 import type { Tensor } from '../../../runtime/core/tensors';
 import { createService, type Service, type ServiceOptions } from '../../../runtime/inference-service/service';
 import type { Candidate, ModelManifest } from '../../../src/contract';
@@ -46,9 +46,9 @@ let onShadow: () => void;
 
 const telemetry: Telemetry = {
   ...NO_TELEMETRY,
-  begin: (start): RequestTelemetry => ({
-    ...NO_TELEMETRY.begin(start),
-    shadow: (version, difference) => {
+  beginShadow: (model, version) => ({
+    ...NO_TELEMETRY.beginShadow(model, version),
+    differs: (difference) => {
       shadows.push({ version, difference });
       onShadow();
     },

@@ -1,4 +1,5 @@
 import { memoryLogger, NOT_SAMPLED, observed, serve, start, testTelemetry, TRACE_ID } from './telemetry.fixture';
+import { RequestRecorder } from '../../../runtime/telemetry/request-recorder';
 import { never } from '../adapters-aws/peer.fixture';
 
 /** Value of a sample by its beginning, e.g. `thalos_requests_total{model="eta"`. */
@@ -99,24 +100,49 @@ describe('a request', () => {
     expect(sample(body, 'thalos_feature_age_seconds_sum{model="eta",version="1"}')).toBeCloseTo(61.02, 5);
   });
 
-  test('has the difference of its shadow counted under the shadow\'s version', () => {
-    const { telemetry } = testTelemetry();
-    const request = telemetry.begin(start());
-    request.served('1', 'stable');
-    request.end();
-    request.shadow('2', { largest: 0.5, share: 0.25 });
-    request.shadow('2', { largest: Infinity, share: 1 });
-    const { body } = telemetry.metrics();
-    expect(sample(body, 'thalos_shadow_difference_count{model="eta",version="2"}')).toBe(2);
-    expect(sample(body, 'thalos_shadow_differing_percent_sum{model="eta",version="2"}')).toBe(125);
-  });
-
   test('passes the context of a caller that does not sample on as it came', () => {
     const { telemetry } = testTelemetry();
     const request = telemetry.begin(start({ traceparent: NOT_SAMPLED }));
     expect([request.traceparent, request.traceId]).toEqual([NOT_SAMPLED, TRACE_ID]);
     const broken = telemetry.begin(start({ traceparent: 'what is this' }));
     expect([broken.traceparent, broken.traceId]).toEqual([undefined, undefined]);
+  });
+});
+
+describe('a mirrored request', () => {
+  test('has its duration, stages, code and difference counted under its version and an arm of its own', () => {
+    const { telemetry, clock } = testTelemetry();
+    const good = telemetry.beginShadow('eta', '2');
+    clock.pass(5);
+    const ran = telemetry.now();
+    clock.pass(15);
+    good.stage('runtime', ran);
+    good.end();
+    good.differs({ largest: 0.5, share: 0.25 });
+    const bad = telemetry.beginShadow('eta', '2');
+    bad.end('MODEL_FAILED');
+    bad.differs({ largest: Infinity, share: 1 });
+    const { body } = telemetry.metrics();
+    expect(sample(body, 'thalos_requests_total{model="eta",version="2",arm="shadow",code="OK"}')).toBe(1);
+    expect(sample(body, 'thalos_requests_total{model="eta",version="2",arm="shadow",code="MODEL_FAILED"}')).toBe(1);
+    expect(sample(body, 'thalos_request_duration_seconds_sum{model="eta",version="2",arm="shadow"}')).toBe(0.02);
+    expect(sample(body, 'thalos_stage_duration_seconds_sum{model="eta",version="2",arm="shadow",stage="runtime"}')).toBe(0.015);
+    expect(sample(body, 'thalos_shadow_difference_count{model="eta",version="2"}')).toBe(2);
+    expect(sample(body, 'thalos_shadow_differing_percent_sum{model="eta",version="2"}')).toBe(125);
+  });
+
+  test('is in nobody\'s log and record, and no demand of the service', () => {
+    const logger = memoryLogger();
+    const { telemetry } = testTelemetry({ logger, accessLog: { share: 1, slowMs: 0 } });
+    const recorder = new RequestRecorder();
+    telemetry.attach(recorder);
+    const mirrored = telemetry.beginShadow('eta', '2');
+    expect(telemetry.scaling().inFlight).toBe(0);
+    expect(sample(telemetry.metrics().body, 'thalos_requests_in_flight{model="eta"}')).toBe(0);
+    mirrored.end('INTERNAL');
+    expect(telemetry.scaling()).toMatchObject({ qps: 0, latencyP95Ms: 0 });
+    expect(logger.lines).toEqual([]);
+    expect(recorder.requests()).toEqual([]);
   });
 });
 

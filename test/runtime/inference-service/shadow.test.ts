@@ -1,0 +1,157 @@
+/** Mirrored requests from one end to the other: what they are counted as, and what they must not touch. */
+import { call } from './http.fixture';
+import { refuse } from '../../../runtime/core/errors';
+import type { CallContext, ModelRef } from '../../../runtime/core/ports';
+import type { Tensor } from '../../../runtime/core/tensors';
+import { createService, type Service, type ServiceOptions } from '../../../runtime/inference-service/service';
+import type { CapturedRequest } from '../../../runtime/telemetry/capture';
+import { type BrainTelemetry, createTelemetry, type TelemetryOptions } from '../../../runtime/telemetry/create-telemetry';
+import { RequestRecorder } from '../../../runtime/telemetry/request-recorder';
+import type { StatisticsWindow } from '../../../runtime/telemetry/statistics';
+import type { ModelManifest } from '../../../src/contract';
+import {
+  CONFIGURATION, EchoRuntime, FixedVectors, MANIFEST, MemoryFeatures, MemoryManifests, MemoryRollout, NOON, request, rolloutOf, SILENT, withCandidate,
+} from '../core/brain.fixture';
+import { memoryLogger } from '../telemetry/telemetry.fixture';
+
+class Versions extends EchoRuntime {
+  readonly failing = new Set<string>();
+
+  override async infer(model: ModelRef, inputs: readonly Tensor[], context?: CallContext): Promise<Tensor[]> {
+    if (this.failing.has(model.version)) refuse('MODEL_FAILED', 'no');
+    return super.infer(model, inputs, context);
+  }
+}
+
+let runtime: Versions;
+let features: MemoryFeatures;
+let telemetry: BrainTelemetry;
+let service: Service | undefined;
+let base: string;
+/** Mirrored requests that are over. */
+let over: number;
+let onOver: () => void;
+
+beforeEach(() => {
+  runtime = new Versions();
+  features = new MemoryFeatures();
+  over = 0;
+  onOver = () => undefined;
+});
+afterEach(async () => {
+  await service?.close();
+  await telemetry.close();
+});
+
+/** Version 1 answers, version 2 is its shadow for every request. */
+async function serve(
+  stable: ModelManifest, shadow: ModelManifest, options: Partial<ServiceOptions> = {}, observed: Partial<TelemetryOptions> = {},
+): Promise<void> {
+  const clock = { now: () => NOON };
+  telemetry = createTelemetry({
+    declaration: { traces: 0, capture: 0, statistics: 0 }, configuration: CONFIGURATION, clock, logger: SILENT, accessLog: { share: 0 }, ...observed,
+  });
+  const begin = telemetry.beginShadow.bind(telemetry);
+  jest.spyOn(telemetry, 'beginShadow').mockImplementation((model, version) => {
+    const mirrored = begin(model, version);
+    const differs = mirrored.differs.bind(mirrored);
+    return Object.assign(mirrored, {
+      differs: (difference: Parameters<typeof differs>[0]) => {
+        differs(difference);
+        over++;
+        onOver();
+      },
+    });
+  });
+  const manifests = [stable, { ...shadow, version: '2' }];
+  service = createService({
+    configuration: CONFIGURATION,
+    runtime,
+    features,
+    vectors: new FixedVectors(),
+    manifests: new MemoryManifests(...manifests),
+    rollout: new MemoryRollout(withCandidate(rolloutOf(...manifests), stable.name, { version: '2', weight: 100, mode: 'shadow' })),
+    logger: SILENT,
+    clock,
+    telemetry,
+    ...options,
+  });
+  await service.start();
+  base = await service.rest.listen({ host: '127.0.0.1', port: 0 });
+}
+
+const mirrored = (count: number) => new Promise<void>((resolve) => {
+  onOver = () => {
+    if (over >= count) resolve();
+  };
+  onOver();
+});
+
+const infer = () => call(base, { method: 'POST', path: '/v2/models/eta/infer', payload: JSON.stringify(request()) });
+
+/** Value of a sample by its beginning. */
+function sample(beginning: string): number | undefined {
+  const line = telemetry.metrics().body.split('\n').find((one) => one.startsWith(beginning));
+  return line === undefined ? undefined : Number(line.slice(line.lastIndexOf(' ') + 1));
+}
+const requests = (version: string, arm: string, code: string) => sample(`thalos_requests_total{model="eta",version="${version}",arm="${arm}",code="${code}"}`);
+
+describe('a mirrored request', () => {
+  test('is counted with its duration and stages under its arm, and is in nobody\'s log, capture, statistics or record', async () => {
+    const captured: CapturedRequest[] = [];
+    const windows: StatisticsWindow[] = [];
+    const logger = memoryLogger();
+    const close = async () => undefined;
+    await serve(MANIFEST, MANIFEST, {}, {
+      declaration: { traces: 0, capture: 1, statistics: 1 },
+      logger,
+      accessLog: { share: 1 },
+      capture: { sink: { write: (records) => void captured.push(...records), close } },
+      statistics: { sink: { write: async (written) => void windows.push(...written), close } },
+    });
+    const recorder = new RequestRecorder();
+    telemetry.attach(recorder);
+    expect(await infer()).toMatchObject({ status: 200, body: { model_version: '1' } });
+    await mirrored(1);
+    expect([requests('1', 'stable', 'OK'), requests('2', 'shadow', 'OK')]).toEqual([1, 1]);
+    expect(sample('thalos_request_duration_seconds_count{model="eta",version="2",arm="shadow"}')).toBe(1);
+    for (const stage of ['features', 'vectors', 'runtime']) {
+      expect(sample(`thalos_stage_duration_seconds_count{model="eta",version="2",arm="shadow",stage="${stage}"}`)).toBe(1);
+    }
+    expect(sample('thalos_shadow_difference_count{model="eta",version="2"}')).toBe(1);
+    expect(telemetry.scaling().latencyP95Ms).toBeGreaterThan(0);
+    await telemetry.close();
+    expect(logger.lines.map(({ fields }) => fields.arm)).toEqual(['stable']);
+    expect(recorder.requests().map(({ arm }) => arm)).toEqual(['stable']);
+    expect(captured.map(({ arm }) => arm)).toEqual(['stable']);
+    expect(windows.map(({ version }) => version)).toEqual(['1']);
+  });
+
+  test('that fails is counted by its code, and the request that was answered is not', async () => {
+    await serve(MANIFEST, MANIFEST);
+    runtime.failing.add('2');
+    expect(await infer()).toMatchObject({ status: 200 });
+    await mirrored(1);
+    expect([requests('1', 'stable', 'OK'), requests('2', 'shadow', 'MODEL_FAILED')]).toEqual([1, 1]);
+    expect(sample('thalos_shadow_differing_percent_sum{model="eta",version="2"}')).toBe(100);
+  });
+
+  test('that the end of the process cuts off says nothing about its version', async () => {
+    await serve(MANIFEST, MANIFEST);
+    let asked = () => undefined as void;
+    const underWay = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    runtime.inferring = async () => {
+      if (runtime.inputs.length < 2) return undefined;
+      asked();
+      return new Promise(() => undefined);
+    };
+    await infer();
+    await underWay;
+    await service!.close();
+    await new Promise(setImmediate);
+    expect(over).toBe(0);
+    expect(telemetry.metrics().body).not.toContain('code="SHUTTING_DOWN"');
+  });
+});
