@@ -88,7 +88,9 @@ export class CachedFeatureStore implements OnlineFeatureStore, FlightOwner {
       }
     }
     this.count();
-    return missed ? this.readThrough(requests, now, context) : Promise.resolve(rows);
+    if (!missed) return Promise.resolve(rows);
+    // what nobody waits for takes no place, and nobody else waits for it
+    return context?.mirrored ? this.store.read(requests, context) : this.readThrough(requests, now, context);
   }
 
   async write(rows: readonly FeatureWrite[]): Promise<void> {

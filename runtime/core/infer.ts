@@ -90,9 +90,9 @@ export class InferencePipeline {
     }
     call.telemetry.stage('runtime', startedAt);
     const answer = this.answer(plan, prepared, given, call);
-    // one that was withdrawn meanwhile is not asked
+    // one that was withdrawn meanwhile is not asked, and neither is the version that has answered
     const twin = shadow && this.options.catalog.taken(shadow);
-    if (twin) this.options.shadows.mirror((own) => this.mirrored(twin, { ...call, ...own }), answer, twin.ref.version);
+    if (twin && twin !== plan) this.options.shadows.mirror((own) => this.mirrored(twin, { ...call, ...own }), answer, twin.ref.version);
     return answer;
   }
 

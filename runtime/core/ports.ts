@@ -24,6 +24,8 @@ export interface CallContext {
   readonly signal?: AbortSignal;
   /** W3C trace context to pass on; undefined where the request is not traced. */
   readonly traceparent?: string;
+  /** Nobody waits for the answer: the call must not cost those who are waited for anything. @default false */
+  readonly mirrored?: boolean;
 }
 
 export interface FeatureRequest {

@@ -38,7 +38,7 @@ export class ShadowTraffic {
       telemetry.count('shadow_dropped', answer.model);
       return;
     }
-    const scope = RequestScope.start(timers, { timeoutMs });
+    const scope = RequestScope.start(timers, { timeoutMs, mirrored: true });
     this.underWay.add(scope);
     setImmediate(() => void this.run(work, scope, answer, version));
   }

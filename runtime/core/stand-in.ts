@@ -56,4 +56,8 @@ class Shortened implements CallContext {
   get traceparent(): string | undefined {
     return this.context.traceparent;
   }
+
+  get mirrored(): boolean | undefined {
+    return this.context.mirrored;
+  }
 }

@@ -4,6 +4,7 @@ import { TritonPod } from './triton-pod';
 import { tritonModelName } from '../../../src/contract';
 import { Balancer, type BalancerOptions, type Endpoint, type EndpointSource, type Peer } from '../../core/balancer';
 import type { Clock, Logger, ModelRef } from '../../core/ports';
+import { RetryBudget } from '../../core/resilience/retry-budget';
 import type { Telemetry } from '../../core/telemetry';
 import type { Channel } from '../../grpc/channel';
 import { decodeFlag, encodeEmpty, encodeModelName } from '../../grpc/oip-server';
@@ -15,6 +16,8 @@ const READY_TIMEOUT_MS = 5_000;
 const RECHECK_MS = 1_000;
 /** A version that nobody asked for in this time is not asked after any more, milliseconds. */
 const FORGET_MS = 600_000;
+/** Retries that are there before any call has paid for them: a lost pod right after the start. */
+const INITIAL_RETRIES = 3;
 
 /** A pool as the cluster has it. */
 export interface PodSource {
@@ -46,6 +49,8 @@ export interface PooledVersion {
   /** As Triton knows it: each version is a model of its own there. */
   readonly triton: { readonly name: string; readonly version: string };
   readonly eligible: (peer: Peer<TritonPod>) => boolean;
+  /** A version whose pods are away must not use up the retries of another. */
+  readonly retries: RetryBudget;
   /** The stable pool bears it: candidate pods get no request of it. */
   borne: boolean;
   usedAt: number;
@@ -99,6 +104,7 @@ export class TritonPool {
         version: ref.version,
         triton: { name: tritonModelName(ref), version: ref.version },
         eligible: ({ value }) => value.usable && !value.absent.has(key) && !(value.candidate && made.borne),
+        retries: new RetryBudget({ initialTokens: INITIAL_RETRIES }),
         borne: false,
         usedAt: this.options.clock.now(),
         forgotten: false,

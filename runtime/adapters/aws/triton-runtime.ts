@@ -9,7 +9,6 @@ import type { BalancerOptions, EndpointSource, Peer } from '../../core/balancer'
 import { BrainError, refuse } from '../../core/errors';
 import { type CallContext, type Clock, type Logger, type ModelRef, type ModelRuntime, SYSTEM_CLOCK } from '../../core/ports';
 import { MONOTONIC_CLOCK } from '../../core/resilience/monotonic-clock';
-import { RetryBudget } from '../../core/resilience/retry-budget';
 import { NO_TELEMETRY, type Telemetry } from '../../core/telemetry';
 import type { Tensor } from '../../core/tensors';
 import type { CallOptions } from '../../grpc/client-call';
@@ -56,8 +55,6 @@ const NO_CONTEXT: CallContext = {};
 const MOST_ATTEMPTS = 3;
 /** Slow start of an endpoint that is new or comes back, milliseconds: its caches and its backend's first requests are cold. */
 const SLOW_START_MS = 5_000;
-/** Retries that are there before any call has paid for them: a lost pod right after the start. */
-const INITIAL_RETRIES = 3;
 const STREAM_PARAMETERS = { [WANT_FINAL_RESPONSE]: true };
 
 export class TritonRuntime implements ModelRuntime {
@@ -91,7 +88,6 @@ export class TritonRuntime implements ModelRuntime {
   private readonly clock: Clock;
   private readonly timeoutMs: number;
   private readonly telemetry: Telemetry;
-  private readonly retries = new RetryBudget({ initialTokens: INITIAL_RETRIES });
 
   constructor(private readonly options: TritonRuntimeOptions) {
     const { target, source, candidate, certificates, timeoutMs, logger, zone } = options;
@@ -127,7 +123,7 @@ export class TritonRuntime implements ModelRuntime {
     const version = pool.version(model);
     const options = this.callOptions(context);
     const request = encodeInferRequest({ model: version.triton.name, version: version.version, inputs });
-    this.retries.deposit();
+    version.retries.deposit();
     let peer = pool.balancer.pick(version.eligible) ?? await this.wait(version, options);
     for (let attempt = 1; ; attempt++) {
       const startedAt = clock.now();
@@ -153,7 +149,7 @@ export class TritonRuntime implements ModelRuntime {
     const version = pool.version(model);
     const options = this.callOptions(context);
     const request = encodeInferRequest({ model: version.triton.name, version: version.version, inputs, parameters: STREAM_PARAMETERS });
-    this.retries.deposit();
+    version.retries.deposit();
     let peer = pool.balancer.pick(version.eligible) ?? await this.wait(version, options);
     for (let attempt = 1; ; attempt++) {
       const startedAt = clock.now();
@@ -228,7 +224,7 @@ export class TritonRuntime implements ModelRuntime {
     if (isNotLoaded(error)) pool.lacks(peer.value, version);
     const another = attempt < MOST_ATTEMPTS && isUnprocessed(error) && !signal?.aborted && Date.now() < deadline!;
     const next = another ? pool.balancer.pick(version.eligible, peer) : undefined;
-    if (!another || !(next || pool.opening) || !this.retries.tryWithdraw()) throw failureOf(error, version, signal);
+    if (!another || !(next || pool.opening) || !version.retries.tryWithdraw()) throw failureOf(error, version, signal);
     this.telemetry.count('retry', 'runtime');
     return next ?? this.wait(version, options);
   }

@@ -19,6 +19,8 @@ export interface ScopeOptions {
   /** Milliseconds from now; Infinity: no limit. */
   readonly timeoutMs: number;
   readonly traceparent?: string;
+  /** @default false */
+  readonly mirrored?: boolean;
   /** What the scope fails with when its time is up. @default DEADLINE_EXCEEDED */
   readonly code?: ErrorCode;
   /** What did not answer, for the message. @default the answer */
@@ -31,18 +33,18 @@ export interface ScopeOptions {
  */
 export class RequestScope extends DeadlineEntry implements CallContext, Listener {
   static start(timers: DeadlineTimers, options: ScopeOptions): RequestScope {
-    const { timeoutMs, traceparent, code = 'DEADLINE_EXCEEDED', what = 'the answer' } = options;
-    return new RequestScope(timers, timers.clock.now() + timeoutMs, timeoutMs, code, what, traceparent, undefined);
+    const { timeoutMs, traceparent, code = 'DEADLINE_EXCEEDED', what = 'the answer', mirrored = false } = options;
+    return new RequestScope(timers, timers.clock.now() + timeoutMs, timeoutMs, code, what, traceparent, mirrored, undefined);
   }
 
   /** A scope within any context, be it a scope or not. */
   static within(timers: DeadlineTimers, context: CallContext | undefined, timeoutMs: number, code: ErrorCode, what: string): RequestScope {
     if (context instanceof RequestScope) return context.child(timeoutMs, code, what);
     const now = timers.clock.now();
-    const deadline = context?.deadline ?? Infinity;
+    const { deadline = Infinity, traceparent, mirrored = false } = context ?? {};
     const scope = deadline < now + timeoutMs
-      ? new RequestScope(timers, deadline, Math.max(0, deadline - now), 'DEADLINE_EXCEEDED', 'the answer', context?.traceparent, undefined)
-      : new RequestScope(timers, now + timeoutMs, timeoutMs, code, what, context?.traceparent, undefined);
+      ? new RequestScope(timers, deadline, Math.max(0, deadline - now), 'DEADLINE_EXCEEDED', 'the answer', traceparent, mirrored, undefined)
+      : new RequestScope(timers, now + timeoutMs, timeoutMs, code, what, traceparent, mirrored, undefined);
     if (context?.signal) scope.follow(context.signal);
     return scope;
   }
@@ -60,7 +62,8 @@ export class RequestScope extends DeadlineEntry implements CallContext, Listener
 
   private constructor(
     private readonly timers: DeadlineTimers, deadline: number, private readonly timeoutMs: number, private readonly code: ErrorCode,
-    private readonly what: string, readonly traceparent: string | undefined, private readonly parent: RequestScope | undefined,
+    private readonly what: string, readonly traceparent: string | undefined, readonly mirrored: boolean,
+    private readonly parent: RequestScope | undefined,
   ) {
     super(deadline);
   }
@@ -100,8 +103,8 @@ export class RequestScope extends DeadlineEntry implements CallContext, Listener
   child(limitMs: number, code: ErrorCode, what: string): RequestScope {
     const limit = this.timers.clock.now() + limitMs;
     const child = limit < this.deadline
-      ? new RequestScope(this.timers, limit, limitMs, code, what, this.traceparent, this)
-      : new RequestScope(this.timers, this.deadline, this.timeoutMs, this.code, this.what, this.traceparent, this);
+      ? new RequestScope(this.timers, limit, limitMs, code, what, this.traceparent, this.mirrored, this)
+      : new RequestScope(this.timers, this.deadline, this.timeoutMs, this.code, this.what, this.traceparent, this.mirrored, this);
     if (this.isAborted) child.cancel(this.reason);
     return child;
   }

@@ -73,11 +73,33 @@ export class DependencyGuard {
     return new Promise((resolve, reject) => new GuardedCall(this, breaker, context, work, share, resolve, reject).attempt());
   }
 
+  /**
+   * For a call that nobody waits for, at the side of the others: it is made once, where the breaker is closed, and has no say in it.
+   * Fails as {@link call} does.
+   */
+  async aside<T>(breaker: CircuitBreaker, context: CallContext, work: (scope: RequestScope) => Promise<T>, share = 1): Promise<T> {
+    const { timers, timeoutMs, code, what } = this.options;
+    // the probes of a breaker that is half open are for those who are waited for
+    if (breaker.state !== 'closed') throw this.refusal(breaker, timers.clock.now());
+    const scope = RequestScope.within(timers, context, timeoutMs * share, code, what);
+    try {
+      return await scope.race(work(scope));
+    } catch (error) {
+      throw this.isOwnDeadline(error, scope, context) ? scope.late() : error;
+    } finally {
+      scope.end();
+    }
+  }
+
   /** A ticket of the breaker. Fails with the dependency's code where it is open. */
   enter(breaker: CircuitBreaker, now: number): number {
     const ticket = breaker.enter(now);
     if (ticket !== REFUSED) return ticket;
-    throw BrainError.withoutStack(this.options.code, `${this.options.what} has failed too often of late and is not asked now`, {
+    throw this.refusal(breaker, now);
+  }
+
+  private refusal(breaker: CircuitBreaker, now: number): BrainError {
+    return BrainError.withoutStack(this.options.code, `${this.options.what} has failed too often of late and is not asked now`, {
       breaker: 'open',
       retry_after_s: Math.max(1, Math.ceil(breaker.retryAfter(now) / 1000)),
     });

@@ -75,7 +75,9 @@ export class GuardedFeatureStore implements OnlineFeatureStore {
 
   read(requests: readonly FeatureRequest[], context?: CallContext): Promise<(FeatureRow | undefined)[]> {
     const more = Math.ceil(requests.length / FEATURE_ROWS) - 1;
-    return this.guard.call(this.breaker, context, (scope) => this.store.read(requests, scope), more > 0 ? 1 + more * MORE_ROWS_SHARE : 1);
+    const share = more > 0 ? 1 + more * MORE_ROWS_SHARE : 1;
+    const work = (scope: RequestScope) => this.store.read(requests, scope);
+    return context?.mirrored ? this.guard.aside(this.breaker, context, work, share) : this.guard.call(this.breaker, context, work, share);
   }
 
   /** Not guarded: writes are no part of a request. */
@@ -107,7 +109,8 @@ export class GuardedVectorSearch implements VectorSearch {
   }
 
   private chunk(queries: readonly VectorQuery[], context: CallContext | undefined): Promise<VectorHits[]> {
-    return this.guard.call(this.breaker, context, (scope) => this.vectors.search(queries, scope));
+    const work = (scope: RequestScope) => this.vectors.search(queries, scope);
+    return context?.mirrored ? this.guard.aside(this.breaker, context, work) : this.guard.call(this.breaker, context, work);
   }
 
   /** One after the other: a large request must not take the place of many small ones. */
@@ -144,7 +147,8 @@ interface GuardedVersion {
 
 /**
  * A breaker and a budget of retries per model version: a version that is away must not take the others with it. Only a call that the runtime did not begin is tried again:
- * models need not be idempotent, and work that was begun costs a device's time.
+ * models need not be idempotent, and work that was begun costs a device's time. A mirrored call counts like any other: it is of another
+ * version than the one that answers.
  */
 export class GuardedModelRuntime implements ModelRuntime {
   /** Undefined where the runtime cannot stream. */

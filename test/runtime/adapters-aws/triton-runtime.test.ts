@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { begin, failPiece, FakeTriton, finish, piece } from './triton.fixture';
+import { begin, failPiece, type FakeCall, FakeTriton, finish, piece } from './triton.fixture';
 import { ClientCertificates } from '../../../runtime/adapters/aws/client-certificates';
 import { TritonRuntime, type TritonRuntimeOptions } from '../../../runtime/adapters/aws/triton-runtime';
 import type { Endpoint, EndpointSource } from '../../../runtime/core/balancer';
@@ -251,6 +251,20 @@ describe('a pool', () => {
     const had = other.infers.length;
     for (let i = 0; other.infers.length === had && i < 100_000; i++) await runtime.infer(MODEL, ONE);
     expect(other.infers.length).toBeGreaterThan(had);
+  });
+
+  test('the refusals of one version use up no retry of another', async () => {
+    const [one, other] = [await start(), await start()];
+    // REFUSED_STREAM, as below
+    const refused = ({ stream }: FakeCall): undefined => void stream.close(7);
+    for (const fake of [one, other]) fake.answer = (asked) => (asked.request!.model === 'surge.2' ? refused(asked) : asked.request!.inputs);
+    const runtime = open([one, other], { balancing: { consecutiveFailures: Infinity, leastRequests: Infinity } });
+    await Promise.all([MODEL, { ...MODEL, version: '2' }].map((model) => runtime.ready(model)));
+    for (let i = 0; i < 10; i++) await expect(runtime.infer({ ...MODEL, version: '2' }, ONE)).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE' });
+    one.answer = refused;
+    const had = one.infers.length;
+    for (let i = 0; one.infers.length === had && i < 1000; i++) expect(await runtime.infer(MODEL, ONE)).toHaveLength(1);
+    expect(one.infers.length).toBe(had + 1);
   });
 
   test('a stream that was refused is tried on another endpoint, within the budget', async () => {

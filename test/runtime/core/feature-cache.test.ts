@@ -96,6 +96,22 @@ describe('hot features', () => {
     expect(entitiesRead()).toEqual([['7', '8'], ['7']]);
   });
 
+  test('serve mirrored reads, which fill and share nothing', async () => {
+    const mirrored = { mirrored: true };
+    await tripsOf('7');
+    expect((await cache.read(drivers('7'), mirrored)).map((row) => row?.values)).toEqual([{ trips: 7 }]);
+    expect(entitiesRead()).toEqual([['7']]);
+    store.slow = true;
+    const aside = cache.read(drivers('7', '8'), mirrored);
+    const waited = cache.read(drivers('8'));
+    await store.land();
+    await store.land();
+    expect((await aside).map((row) => row?.values)).toEqual([{ trips: 7 }, { trips: 8 }]);
+    expect((await waited).map((row) => row?.values)).toEqual([{ trips: 8 }]);
+    expect(entitiesRead()).toEqual([['7'], ['7', '8'], ['8']]);
+    expect(store.contexts[1]).toBe(mirrored);
+  });
+
   test('are handed out by reference', async () => {
     const [first] = await cache.read(drivers('7'));
     expect((await cache.read(drivers('7')))[0]).toBe(first);

@@ -1,7 +1,7 @@
 /** Mirrored requests from one end to the other: what they are counted as, and what they must not touch. */
 import { call } from './http.fixture';
 import { refuse } from '../../../runtime/core/errors';
-import type { CallContext, ModelRef } from '../../../runtime/core/ports';
+import type { CallContext, ModelRef, VectorHits, VectorQuery } from '../../../runtime/core/ports';
 import type { Tensor } from '../../../runtime/core/tensors';
 import { createService, type Service, type ServiceOptions } from '../../../runtime/inference-service/service';
 import type { CapturedRequest } from '../../../runtime/telemetry/capture';
@@ -153,5 +153,45 @@ describe('a mirrored request', () => {
     await new Promise(setImmediate);
     expect(over).toBe(0);
     expect(telemetry.metrics().body).not.toContain('code="SHUTTING_DOWN"');
+  });
+});
+
+describe('a shadow whose vector search', () => {
+  /** The shadow asks for three neighbours, the stable version for two. */
+  const [tensor] = MANIFEST.enrichment!.vectors!;
+  const THREE: ModelManifest = {
+    ...MANIFEST,
+    inputs: [...MANIFEST.inputs.slice(0, 2), { name: 'neighbours', datatype: 'FP32', shape: [-1, 3, 3] }],
+    enrichment: { ...MANIFEST.enrichment!, vectors: [{ ...tensor, k: 3 }] },
+  };
+
+  class AwayForThree extends FixedVectors {
+    asked = 0;
+
+    constructor(private readonly away: () => Promise<never>) {
+      super();
+    }
+
+    override search(queries: readonly VectorQuery[]): Promise<VectorHits[]> {
+      if (queries[0].k !== 3) return super.search(queries);
+      this.asked++;
+      return this.away();
+    }
+  }
+
+  test.each<[string, () => Promise<never>]>([
+    ['fails', async () => refuse('VECTOR_STORE_UNAVAILABLE', 'away')],
+    ['hangs', () => new Promise(() => undefined)],
+  ])('%s opens no breaker before the stable version, and is not tried again', async (_, away) => {
+    const vectors = new AwayForThree(away);
+    await serve(MANIFEST, THREE, { vectors });
+    for (let round = 1; round <= 4; round++) {
+      const answers = await Promise.all(Array.from({ length: 10 }, infer));
+      expect(answers.map(({ status }) => status)).toEqual(new Array(10).fill(200));
+      await mirrored(10 * round);
+    }
+    expect(requests('2', 'shadow', 'VECTOR_STORE_UNAVAILABLE')).toBe(40);
+    expect(vectors.asked).toBe(40);
+    expect(telemetry.metrics().body).not.toMatch(/^thalos_(breaker_opened|retry)_total\{/m);
   });
 });

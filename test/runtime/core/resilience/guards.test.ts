@@ -130,6 +130,59 @@ describe('a guarded feature store', () => {
   });
 });
 
+describe('a mirrored read of a guarded feature store', () => {
+  let read: jest.Mock<Promise<never[]>, [requests: unknown, context?: CallContext]>;
+  let store: GuardedFeatureStore;
+
+  beforeEach(() => {
+    read = jest.fn((_requests: unknown, _context?: CallContext) => Promise.resolve([]));
+    store = new GuardedFeatureStore({ read, write: () => Promise.resolve(), close: () => Promise.resolve() } as OnlineFeatureStore, options);
+  });
+
+  /** Within a part of its request, as an enrichment that may be done without is. */
+  const mirrored = () => store.read([], RequestScope.start(timers, { timeoutMs: 1000, mirrored: true }).child(600, 'FEATURE_STORE_UNAVAILABLE', 'x'));
+  const fails = () => read.mockRejectedValue(error('FEATURE_STORE_UNAVAILABLE'));
+
+  test('has the time limit of any other, and says so to what it asks', async () => {
+    read.mockReturnValue(never);
+    expect(await outcome(mirrored())).toBe('FEATURE_STORE_UNAVAILABLE');
+    expect(read.mock.calls[0]![1]).toMatchObject({ mirrored: true, aborted: true });
+  });
+
+  test('that fails neither opens the breaker nor spends a retry', async () => {
+    for (let i = 0; i < 25; i++) await store.read([]);
+    fails();
+    for (let i = 0; i < 50; i++) expect(await outcome(mirrored(), 1)).toBe('FEATURE_STORE_UNAVAILABLE');
+    expect(read).toHaveBeenCalledTimes(75);
+    expect(events).toEqual([]);
+    // the retry that the others have paid for is still there
+    read.mockReset().mockRejectedValueOnce(error('FEATURE_STORE_UNAVAILABLE')).mockResolvedValue([]);
+    expect(await outcome(store.read([]))).toEqual([]);
+    expect(events).toEqual(['features retry']);
+  });
+
+  test('that succeeds pays for no retry', async () => {
+    for (let i = 0; i < 50; i++) await mirrored();
+    fails();
+    await outcome(store.read([]));
+    expect(events).toEqual([]);
+  });
+
+  test('is not made while the breaker is not closed, and takes none of its probes', async () => {
+    fails();
+    for (let i = 0; i < 4; i++) await outcome(store.read([]), 1);
+    read.mockReset().mockResolvedValue([]);
+    await expect(mirrored()).rejects.toMatchObject({ code: 'FEATURE_STORE_UNAVAILABLE', details: { breaker: 'open' } });
+    await jest.advanceTimersByTimeAsync(120);
+    await expect(mirrored()).rejects.toMatchObject({ details: { breaker: 'open' } });
+    await store.read([]);
+    await expect(mirrored()).rejects.toMatchObject({ details: { breaker: 'open' } });
+    expect(read).toHaveBeenCalledTimes(1);
+    for (let i = 0; i < 2; i++) await store.read([]);
+    expect(await mirrored()).toEqual([]);
+  });
+});
+
 describe('a guarded vector search', () => {
   let ask: jest.Mock<Promise<VectorHits[]>, [readonly VectorQuery[]]>;
   let search: GuardedVectorSearch;
