@@ -36,8 +36,8 @@ export interface DataPlaneProps {
   readonly vectorScope?: Construct;
 }
 
-/** How long the list of a build's parts stays: a build that died may be gone on with for as long as Step Functions redrives it, 14 days. */
-const BUILD_LISTS = Duration.days(14);
+/** How long the list of a build's parts stays: it takes two days at most, and Step Functions redrives it for 14 days after it ended (developer guide, "Redriving executions"). */
+const BUILD_LISTS = Duration.days(16);
 /** Vectors that were overwritten or deleted by mistake can be brought back as long. */
 const NONCURRENT = Duration.days(30);
 

@@ -99,6 +99,8 @@ export class BrainStateMachine extends Construct {
         ...props.distributed ? [
           new PolicyStatement({ actions: ['states:StartExecution'], resources: [this.stateMachineArn] }),
           new PolicyStatement({ actions: ['states:DescribeExecution', 'states:StopExecution'], resources: [`${this.executions()}:*`, `${this.executions()}/*:*`] }),
+          // of the map's children, where the execution is redriven (the same guide, "Redriving Map Runs")
+          new PolicyStatement({ actions: ['states:RedriveExecution'], resources: [`${this.executions()}/*:*`] }),
         ] : [],
       ],
     });

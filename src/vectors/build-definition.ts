@@ -34,15 +34,14 @@ const nameOf = (step: string) => step[0].toUpperCase() + step.slice(1);
 /**
  * begin → load every part → seal → merge → replicate → check → warm → switch → retire; `{"rollback": true}` returns to the generation before instead.
  *
- * A final error abandons the build, any other leaves it: a redrive of the execution goes on where it ended.
+ * A final error abandons the build. Any other is caught by nothing and ends the execution in the state that it was in: a redrive enters that one again,
+ * and of the load the parts that were not loaded. One that is caught would be redriven into `Failed`, and fail again (developer guide of Step Functions,
+ * "Redriving executions").
  */
 export function buildDefinition(props: BuildDefinitionProps): { StartAt: string; States: Record<string, State> } {
   const { partition, functionArn, callSeconds, workBucket, loaders } = props;
   const failure = { failure: '{% $states.errorOutput %}' };
-  const caught = [
-    { ErrorEquals: [...FINAL_BUILD_ERRORS], Assign: failure, Next: 'Abandon' },
-    { ErrorEquals: ['States.ALL'], Assign: failure, Next: 'Failed' },
-  ];
+  const caught = [{ ErrorEquals: [...FINAL_BUILD_ERRORS], Assign: failure, Next: 'Abandon' }];
   const call = (payload: object, rest: State): State => ({
     Type: 'Task',
     Resource: `arn:${partition}:states:::lambda:invoke`,
@@ -99,7 +98,6 @@ export function buildDefinition(props: BuildDefinitionProps): { StartAt: string;
         },
       },
       Retry: [{ ErrorEquals: ['States.ItemReaderFailed'], IntervalSeconds: 5, MaxAttempts: 3, BackoffRate: 2, JitterStrategy: 'FULL' }],
-      Catch: [{ ErrorEquals: ['States.ALL'], Assign: failure, Next: 'Failed' }],
       Output: '{% [$states.result[$exists(error)]] %}',
       Next: 'IsAllTaken',
     },
@@ -125,6 +123,7 @@ export function buildDefinition(props: BuildDefinitionProps): { StartAt: string;
       ...states,
       Built: { Type: 'Succeed', Output: { generation: '{% $generation %}', build } },
       Done: { Type: 'Succeed' },
+      // caught: why the build was refused is what has to be seen, and the next one takes away what is left
       Abandon: call({ step: 'abandon', build }, { Catch: [{ ErrorEquals: ['States.ALL'], Next: 'Failed' }], Next: 'Failed' }),
       Failed: { Type: 'Fail', Error: '{% $failure.Error %}', Cause: '{% $failure.Cause %}' },
     },

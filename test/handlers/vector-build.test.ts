@@ -12,7 +12,7 @@ import { MemoryCluster } from '../runtime/core/vectors/memory-cluster.fixture';
 import { VirtualClock } from '../support/asl/clock';
 import type { Definition } from '../support/asl/definition';
 import { StateError } from '../support/asl/errors';
-import { type RunOptions, StateMachine } from '../support/asl/machine';
+import { type Execution, type RunOptions, StateMachine } from '../support/asl/machine';
 import { definitionErrors } from '../support/asl/validate';
 
 const INDEX: VectorIndexSchema = {
@@ -73,6 +73,16 @@ class World {
   }
 
   run(input: Record<string, string | boolean>, options: Partial<RunOptions> = {}) {
+    return this.machine.run(input, this.options(options));
+  }
+
+  redrive(execution: Execution, options: Partial<RunOptions> = {}) {
+    return this.machine.redrive(execution, this.options(options));
+  }
+
+  answering = () => [...this.cluster.made.get(this.cluster.alias!)!.documents.keys()].sort();
+
+  options(options: Partial<RunOptions>): RunOptions {
     const steps = new VectorBuildSteps({
       cluster: this.cluster,
       source: new VectorSource(this.bucket.client),
@@ -86,7 +96,7 @@ class World {
       random: () => 1,
       emit: (line) => this.metrics.push(JSON.parse(line)),
     });
-    return this.machine.run(input, {
+    return {
       clock: this.clock,
       handlers: {
         'lambda:invoke': async ({ Payload }, call) => {
@@ -96,10 +106,8 @@ class World {
         's3:getObject': ({ Key }) => this.bucket.objects.get(Key)!.toString(),
       },
       ...options,
-    });
+    };
   }
-
-  answering = () => [...this.cluster.made.get(this.cluster.alias!)!.documents.keys()].sort();
 }
 
 const A = ['a1', 'a2'].flatMap((name) => [0, 1, 2, 3].map((at) => `${name}-ł${at}`));
@@ -127,7 +135,7 @@ describe('the state machine of a build', () => {
     expect(world.answering()).toEqual(A);
   });
 
-  test('stopped before or after any state or call, and run again, ends the same; searchers see whole generations all the time', async () => {
+  test('stopped before or after any state or call, and redriven, ends the same; searchers see whole generations all the time', async () => {
     const whole = new World();
     await whole.run({ prefix: 'a/' });
     const { points } = await whole.run({ prefix: 'b/' }, { name: 'second' });
@@ -135,10 +143,9 @@ describe('the state machine of a build', () => {
     for (let killAt = 0; killAt < points.length; killAt++) {
       const world = new World();
       await world.run({ prefix: 'a/' });
-      expect((await world.run({ prefix: 'b/' }, { name: 'second', killAt })).status).toBe('KILLED');
-      // after its last step the build is over: only the execution does not know
-      const over = world.cluster.stored?.record.build === undefined && world.cluster.alias === '2';
-      if (!over) expect(await world.run({ prefix: 'b/' }, { name: 'second' })).toMatchObject({ status: 'SUCCEEDED' });
+      const stopped = await world.run({ prefix: 'b/' }, { name: 'second', killAt });
+      expect(stopped.status).toBe('KILLED');
+      expect(await world.redrive(stopped)).toMatchObject({ status: 'SUCCEEDED', output: { generation: '2', build: 'second' } });
       expect([killAt, world.answering(), world.cluster.looks]).toEqual([killAt, B, []]);
       expect([...world.cluster.made.keys()]).toEqual(['1', '2']);
     }
@@ -171,18 +178,74 @@ describe('the state machine of a build', () => {
   test('a second execution while one runs is refused, and harms nothing', async () => {
     const world = new World();
     await world.run({ prefix: 'a/' });
-    await world.run({ prefix: 'b/' }, { name: 'first', killAt: 30 });
+    const first = await world.run({ prefix: 'b/' }, { name: 'first', killAt: 30 });
     expect(await world.run({ prefix: 'a/' }, { name: 'other' })).toMatchObject({ status: 'FAILED', error: 'BUILD_RUNNING' });
-    expect(await world.run({ prefix: 'b/' }, { name: 'first' })).toMatchObject({ status: 'SUCCEEDED' });
+    expect(await world.redrive(first)).toMatchObject({ status: 'SUCCEEDED' });
     expect(world.answering()).toEqual(B);
+  });
+
+  test.each(['bulk', 'seal', 'startMerge', 'replicate', 'exact', 'warmUp', 'moveAlias', 'dropParts'] as const)(
+    'a store that takes no %s for longer than is tried fails the build where it is, and a redrive goes on from there', async (broken) => {
+      const world = new World();
+      await world.run({ prefix: 'a/' });
+      let down = true;
+      world.cluster.around = (call, when) => {
+        if (down && when === 'before' && call === broken) throw new StateError('VECTOR_STORE_UNAVAILABLE', 'HTTP 503');
+      };
+      const failed = await world.run({ prefix: 'b/' }, { name: 'second' });
+      expect(failed.status).toBe('FAILED');
+      expect(failed.entered).not.toContain('Abandon');
+      // it is not better yet
+      expect((await world.redrive(failed)).status).toBe('FAILED');
+      down = false;
+      const redriven = await world.redrive(failed);
+      expect(redriven).toMatchObject({ status: 'SUCCEEDED', output: { generation: '2', build: 'second' } });
+      expect(redriven.entered).not.toContain('Begin');
+      expect(world.answering()).toEqual(B);
+    });
+
+  test('a redrive of the load loads the parts that were not loaded, and no other', async () => {
+    const world = new World();
+    const { handlers } = world.options({});
+    const failed = await world.run({ prefix: 'b/' }, {
+      handlers: {
+        ...handlers,
+        'lambda:invoke': (args, call) => {
+          if (args.Payload.item?.part === 1) throw new StateError('ARTIFACT_STORE_UNAVAILABLE', 'HTTP 503');
+          return handlers['lambda:invoke'](args, call);
+        },
+      },
+    });
+    expect(failed).toMatchObject({ status: 'FAILED', error: 'States.ExceedToleratedFailureThreshold' });
+    const redriven = await world.redrive(failed);
+    expect(redriven.status).toBe('SUCCEEDED');
+    expect(redriven.entered.filter((state) => state === 'LoadPart')).toHaveLength(1);
+    expect(world.answering()).toEqual(B);
+  });
+
+  test('a build that was refused while another one ran is redriven once that is over', async () => {
+    const world = new World();
+    const first = await world.run({ prefix: 'a/' }, { name: 'first', killAt: 30 });
+    const refused = await world.run({ prefix: 'b/' }, { name: 'second' });
+    expect(refused).toMatchObject({ status: 'FAILED', error: 'BUILD_RUNNING' });
+    await world.redrive(first);
+    expect(await world.redrive(refused)).toMatchObject({ status: 'SUCCEEDED' });
+    expect(world.answering()).toEqual(B);
+  });
+
+  test('one that is abandoned stays so', async () => {
+    const world = new World();
+    world.bucket.put('bad/1.jsonl', '{"id":"x","vector":[1]}');
+    const failed = await world.run({ prefix: 'bad/' }, { name: 'first' });
+    expect(await world.redrive(failed)).toMatchObject({ status: 'FAILED', error: 'INVALID_VECTOR', entered: ['Failed'] });
   });
 
   test('an object that changed after the build began fails it', async () => {
     const world = new World();
-    await world.run({ prefix: 'b/' }, { name: 'first', killAt: 8 });
+    const first = await world.run({ prefix: 'b/' }, { name: 'first', killAt: 8 });
     expect(world.bucket.objects.has('builds/places/first/parts.json')).toBe(true);
     world.bucket.put('b/2.jsonl', lines('changed', 1));
-    expect((await world.run({ prefix: 'b/' }, { name: 'first' })).cause).toContain('SOURCE_CHANGED');
+    expect((await world.redrive(first)).cause).toContain('SOURCE_CHANGED');
     expect(world.cluster.alias).toBeUndefined();
   });
 

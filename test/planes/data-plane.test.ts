@@ -87,7 +87,7 @@ describe('DataPlane', () => {
     expect(JSON.stringify(made.findResources('AWS::StepFunctions::StateMachine')).match(/MaxConcurrency\W+7\b/g)).toHaveLength(2);
     made.hasResource('AWS::S3::Bucket', {
       DeletionPolicy: 'Retain',
-      Properties: { LifecycleConfiguration: { Rules: Match.arrayWith([Match.objectLike({ Prefix: 'builds/', ExpirationInDays: 14 })]) }, LoggingConfiguration: Match.anyValue() },
+      Properties: { LifecycleConfiguration: { Rules: Match.arrayWith([Match.objectLike({ Prefix: 'builds/', ExpirationInDays: 16 })]) }, LoggingConfiguration: Match.anyValue() },
     });
   });
 

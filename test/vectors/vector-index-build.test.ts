@@ -123,6 +123,13 @@ describe('VectorIndexBuild', () => {
     expect(delivery.Condition.StringEquals['kms:EncryptionContext:SourceArn']).toBeDefined();
   });
 
+  test('may redrive the loads of its own executions', () => {
+    const { template } = create();
+    const redrives = statementsOf(template, 'BuildMachineOwn').filter(({ Action }) => Action === 'states:RedriveExecution');
+    expect(redrives).toHaveLength(1);
+    expect(JSON.stringify(redrives[0].Resource)).toMatch(/:execution:.*BuildMachine.*"Name"\]},"\/\*:\*"/);
+  });
+
   test('alarms where a build fails, is stopped or takes too long', () => {
     const { template } = create();
     const [alarm] = Object.values(template.findResources('AWS::CloudWatch::Alarm', { Properties: { AlarmDescription: Match.stringLikeRegexp('build of vector index flats failed') } }));

@@ -29,7 +29,7 @@ describe('Backfill', () => {
     expect(DependsOn).toEqual(expect.arrayContaining([expect.stringMatching(/MachineAccess/)]));
   });
 
-  test('may start, describe and stop its own executions, and no others', () => {
+  test('may start, describe, stop and redrive its own executions, and no others', () => {
     const [id] = machineOf(template, /Machine/);
     template.hasResourceProperties('AWS::IAM::Policy', {
       PolicyDocument: {
@@ -37,6 +37,7 @@ describe('Backfill', () => {
           Match.objectLike({ Action: ['kms:Decrypt', 'kms:GenerateDataKey'] }),
           { Action: 'states:StartExecution', Effect: 'Allow', Resource: { 'Fn::GetAtt': [id, 'Arn'] } },
           { Action: ['states:DescribeExecution', 'states:StopExecution'], Effect: 'Allow', Resource: [Match.anyValue(), Match.anyValue()] },
+          { Action: 'states:RedriveExecution', Effect: 'Allow', Resource: { 'Fn::Join': ['', Match.arrayWith([{ 'Fn::GetAtt': [id, 'Name'] }, '/*:*'])] } },
         ],
       },
     });

@@ -28,8 +28,10 @@ export function stateErrorOf(error: unknown): StateError {
   return error instanceof Error ? new StateError(error.name, error.message) : new StateError('Error', String(error));
 }
 
+export const DATA_LIMIT_EXCEEDED = 'States.DataLimitExceeded';
+
 /** No wildcard matches these: they end the execution. */
-const TERMINAL = ['States.DataLimitExceeded', 'States.Runtime'];
+const TERMINAL = [DATA_LIMIT_EXCEEDED, 'States.Runtime'];
 
 /** Whether `ErrorEquals` names the error. */
 export function matches(names: readonly string[], error: string): boolean {

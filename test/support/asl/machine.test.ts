@@ -282,6 +282,135 @@ describe('kills', () => {
   });
 });
 
+describe('redrives', () => {
+  /** Fails in the states that are broken. */
+  const world = () => {
+    const broken = new Set<string>();
+    const calls: string[] = [];
+    const handlers: Record<string, Handler> = {
+      'lambda:invoke': (args) => {
+        const name = String(args.name);
+        calls.push(name);
+        if (broken.has(name)) throw new StateError('Bad', name);
+        return { Payload: name };
+      },
+      's3:getObject': () => JSON.stringify(items),
+    };
+    const items = ['a', 'b', 'c'];
+    return { broken, calls, handlers, items };
+  };
+  const named = (name: string, more: Partial<State> = {}) => task('lambda:invoke', { Arguments: { name }, ...more });
+  const next = (name: string) => ({ End: undefined, Next: name });
+
+  test('go on in the state that failed, with its input and the variables, and count attempts anew', async () => {
+    const { broken, calls, handlers } = world();
+    const machine = machineOf({
+      First: named('first', { Assign: { n: 7 }, Output: { in: 1 }, ...next('Second') }),
+      Second: named('second', {
+        Output: '{% $merge([$states.input, {"n": $n, "times": $states.context.Execution.RedriveCount, "run": $states.context.Execution.Name}]) %}',
+        Retry: [{ ErrorEquals: ['States.ALL'], MaxAttempts: 1 }],
+      }),
+    });
+    broken.add('second');
+    const failed = await machine.run({}, { handlers, name: 'one' });
+    const again = await machine.redrive(failed, { handlers });
+    broken.clear();
+    expect(await machine.redrive(again, { handlers })).toMatchObject({ status: 'SUCCEEDED', output: { in: 1, n: 7, times: 2, run: 'one' } });
+    expect(calls).toEqual(['first', 'second', 'second', 'second', 'second', 'second']);
+  });
+
+  test('of an error that was caught fail again where it led to a Fail', async () => {
+    const { broken, calls, handlers } = world();
+    const machine = machineOf({
+      Only: named('only', { Catch: [{ ErrorEquals: ['States.ALL'], Assign: { error: '{% $states.errorOutput.Error %}' }, Next: 'Failed' }] }),
+      Failed: { Type: 'Fail', Error: '{% $error %}' },
+    });
+    broken.add('only');
+    const failed = await machine.run({}, { handlers });
+    broken.clear();
+    expect(await machine.redrive(failed, { handlers })).toMatchObject({ status: 'FAILED', error: 'Bad', entered: ['Failed'] });
+    expect(calls).toEqual(['only']);
+  });
+
+  test.each<[string, State]>([
+    ['branches', { Type: 'Parallel', Branches: ['a', 'b', 'c'].map((name) => ({ StartAt: name, States: { [name]: named(name) } })), End: true }],
+    ['iterations', {
+      Type: 'Map',
+      Items: ['a', 'b', 'c'],
+      ItemSelector: { name: '{% $states.context.Map.Item.Value %}' },
+      MaxConcurrency: 1,
+      End: true,
+      ItemProcessor: { StartAt: 'Each', States: { Each: task('lambda:invoke', { Arguments: '{% $states.input %}' }) } },
+    }],
+    ['children', {
+      Type: 'Map',
+      ItemReader: { Resource: `${ARN}s3:getObject`, ReaderConfig: { InputType: 'JSON' }, Arguments: { Bucket: 'b', Key: 'k' } },
+      End: true,
+      ItemSelector: { name: '{% $states.context.Map.Item.Value %}' },
+      MaxConcurrency: 1,
+      ItemProcessor: {
+        ProcessorConfig: { Mode: 'DISTRIBUTED', ExecutionType: 'STANDARD' }, StartAt: 'Each', States: { Each: task('lambda:invoke', { Arguments: '{% $states.input %}' }) },
+      },
+    }],
+  ])('run those %s that did not succeed, over what the first attempt read', async (_what, state) => {
+    const { broken, calls, handlers, items } = world();
+    const machine = machineOf({ Only: state });
+    broken.add('c');
+    const failed = await machine.run({}, { handlers });
+    expect([failed.status, calls]).toEqual(['FAILED', ['a', 'b', 'c']]);
+    broken.clear();
+    items.push('d');
+    const redriven = await machine.redrive(failed, { handlers });
+    expect(redriven.output).toEqual(['a', 'b', 'c'].map((Payload) => ({ Payload })));
+    expect(calls).toEqual(['a', 'b', 'c', 'c']);
+  });
+
+  test('run a whole map again whose results were too large, as does a retry', async () => {
+    const { calls, handlers } = world();
+    let size = 100_000;
+    const sized: Record<string, Handler> = { 'lambda:invoke': (args) => ({ ...handlers['lambda:invoke'](args, undefined!) as object, text: 'x'.repeat(size) }) };
+    const machine = machineOf({
+      Only: {
+        Type: 'Map',
+        Items: ['a', 'b', 'c'],
+        ItemSelector: { name: '{% $states.context.Map.Item.Value %}' },
+        MaxConcurrency: 1,
+        Output: {},
+        End: true,
+        ItemProcessor: { StartAt: 'Each', States: { Each: task('lambda:invoke', { Arguments: '{% $states.input %}' }) } },
+      },
+    });
+    const failed = await machine.run({}, { handlers: sized });
+    expect(failed.error).toBe('States.DataLimitExceeded');
+    size = 1;
+    expect((await machine.redrive(failed, { handlers: sized })).status).toBe('SUCCEEDED');
+    expect(calls).toEqual(['a', 'b', 'c', 'a', 'b', 'c']);
+
+    const retried = machineOf({
+      Only: {
+        Type: 'Parallel', Branches: ['a', 'b'].map((name) => ({ StartAt: name, States: { [name]: named(name) } })), Retry: [{ ErrorEquals: ['States.ALL'] }], End: true,
+      },
+    });
+    const { broken, calls: again, handlers: some } = world();
+    broken.add('b');
+    await retried.run({}, {
+      handlers: {
+        'lambda:invoke': (args, call) => {
+          if (again.length > 2) broken.clear();
+          return some['lambda:invoke'](args, call);
+        },
+      },
+    });
+    expect(again).toEqual(['a', 'b', 'a', 'b']);
+  });
+
+  test('of one that succeeded there are none', async () => {
+    const machine = machineOf({ Only: { Type: 'Succeed' } });
+    const { handlers } = world();
+    await expect(machine.redrive(await machine.run({}, { handlers }), { handlers })).rejects.toThrow(/succeeded cannot be redriven/);
+  });
+});
+
 test('a definition is taken out of a template, and one in JSONPath is refused', () => {
   const definition: Definition = { QueryLanguage: 'JSONata', StartAt: 'A', States: { A: { Type: 'Task', Resource: 'X', End: true } } };
   const [head, tail] = JSON.stringify(definition).split('"X"');

@@ -1,6 +1,6 @@
 /**
  * A state machine that runs in the test's process, on virtual time: the definition is the one of the template, and each service
- * integration is a function of the test. An execution can be killed at any point, and started again.
+ * integration is a function of the test. An execution can be killed at any point, and redriven.
  *
  * States: Task, Pass, Choice, Wait, Map (inline and distributed), Parallel, Succeed, Fail, all in JSONata. Limits of the service that a
  * machine can run into are kept: 256 KiB of data between states, and what no wildcard catches.
@@ -10,6 +10,7 @@ import { VirtualClock } from './clock';
 import { Coverage } from './coverage';
 import type { Definition, Json, JsonObject } from './definition';
 import { Cancelled, Killed, StateError, stateErrorOf, Unsupported } from './errors';
+import { Progress } from './progress';
 import { Branch, runStates } from './states';
 
 /** What a handler may know and do. */
@@ -53,6 +54,10 @@ export interface Execution {
   readonly entered: readonly string[];
   /** Every point that it passed, in order. */
   readonly points: readonly string[];
+  /** `$states.context` outside of states. */
+  readonly context: JsonObject;
+  /** What a redrive goes on from. */
+  readonly progress: Progress;
 }
 
 /** What all branches of one execution share. */
@@ -77,7 +82,25 @@ export class StateMachine {
 
   /** Resolves once the execution ended, and every call that it made. */
   async run(input: Json, options: RunOptions): Promise<Execution> {
-    const { handlers, clock = new VirtualClock(), name = `run-${++this.runs}`, killAt, random = () => 1 } = options;
+    const { clock = new VirtualClock(), name = `run-${++this.runs}` } = options;
+    const context = {
+      Execution: { Id: `arn:aws:states:eu-central-1:111122223333:execution:machine:${name}`, Input: input, Name: name, RedriveCount: 0, StartTime: clock.iso() },
+      StateMachine: { Id: 'arn:aws:states:eu-central-1:111122223333:stateMachine:machine', Name: 'machine' },
+    };
+    return this.go(name, context, new Progress(), { ...options, clock });
+  }
+
+  /** Goes on with the state that was not exited, with the variables and the input that it had; attempts and timeouts count anew. */
+  async redrive({ status, context, progress }: Execution, options: Omit<RunOptions, 'name'>): Promise<Execution> {
+    if (status === 'SUCCEEDED') throw new Unsupported('an execution that succeeded cannot be redriven');
+    const { clock = new VirtualClock() } = options;
+    const execution = context.Execution as JsonObject;
+    const redriven = { ...execution, RedriveCount: Number(execution.RedriveCount) + 1, RedriveTime: clock.iso() };
+    return this.go(String(execution.Name), { ...context, Execution: redriven }, progress, { ...options, clock });
+  }
+
+  private async go(name: string, context: JsonObject, progress: Progress, options: RunOptions & Required<Pick<RunOptions, 'clock'>>): Promise<Execution> {
+    const { handlers, clock, killAt, random = () => 1 } = options;
     const stop = new AbortController();
     setMaxListeners(0, stop.signal);
     const entered: string[] = [];
@@ -90,10 +113,7 @@ export class StateMachine {
       random,
       entered,
       calls: new Set(),
-      context: {
-        Execution: { Id: `arn:aws:states:eu-central-1:111122223333:execution:machine:${name}`, Input: input, Name: name, RedriveCount: 0, StartTime: clock.iso() },
-        StateMachine: { Id: 'arn:aws:states:eu-central-1:111122223333:stateMachine:machine', Name: 'machine' },
-      },
+      context,
       point: (point, signal) => {
         if (stop.signal.aborted) throw stop.signal.reason;
         if (signal.aborted) throw new Cancelled();
@@ -104,10 +124,11 @@ export class StateMachine {
         }
       },
     };
-    const end = (ended: Pick<Execution, 'status' | 'output' | 'error' | 'cause' | 'killedAt'>): Execution => ({ ...ended, entered, points });
+    const end = (ended: Pick<Execution, 'status' | 'output' | 'error' | 'cause' | 'killedAt'>): Execution => ({ ...ended, entered, points, context, progress });
     try {
-      const branch = Branch.root(run, stop);
-      const output = await inTime(this.definition.TimeoutSeconds, branch, () => runStates(this.definition, input, branch));
+      const branch = Branch.root(run, stop, progress);
+      const { Input } = context.Execution as JsonObject;
+      const output = await inTime(this.definition.TimeoutSeconds, branch, () => runStates(this.definition, Input, branch));
       return end({ status: 'SUCCEEDED', output });
     } catch (error) {
       const killed: unknown = stop.signal.reason;

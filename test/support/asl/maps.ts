@@ -1,6 +1,7 @@
 /** Map states, inline and distributed (developer guide, "Map workflow state", "Using Map state in Distributed mode"). */
 import type { Json, JsonObject, State } from './definition';
-import { Cancelled, Killed, StateError, stateErrorOf, Unsupported } from './errors';
+import { Cancelled, DATA_LIMIT_EXCEEDED, Killed, StateError, stateErrorOf, Unsupported } from './errors';
+import type { Child } from './progress';
 import { Branch, call, runStates } from './states';
 
 /** Children of a distributed map that run at once, where the map names no bound. */
@@ -14,25 +15,24 @@ const DISTRIBUTED_ONLY = ['ItemReader', 'ItemBatcher', 'ResultWriter', 'Tolerate
 
 type Values = Readonly<Record<string, unknown>> & { readonly input: Json };
 
-interface Child {
-  readonly index: number;
-  readonly input: Json;
-}
-
 export async function runMap(name: string, state: State, states: Values, branch: Branch): Promise<Json> {
   const distributed = state.ItemProcessor?.ProcessorConfig?.Mode === 'DISTRIBUTED';
   if (!distributed && DISTRIBUTED_ONLY.some((field) => field in state)) {
     throw new Unsupported(`map '${name}' is inline and has fields of a distributed one`);
   }
+  const children = branch.progress.children ??= await childrenOf(name, state, states, branch);
+  const atOnce = state.MaxConcurrency === undefined ? 0 : await branch.number(state.MaxConcurrency, `MaxConcurrency of '${name}'`, states);
+  const width = atOnce === 0 ? (distributed ? MOST_CHILDREN : MOST_INLINE) : atOnce;
+  return distributed ? runDistributed(name, state, children, width, states, branch) : runInline(state, children, width, branch);
+}
+
+async function childrenOf(name: string, state: State, states: Values, branch: Branch): Promise<Child[]> {
   const items = await itemsOf(name, state, states, branch);
   const selected = await Promise.all(items.map(async (value, index): Promise<Child> => {
     const context = { ...states.context as JsonObject, Map: { Item: { Index: index, Value: value } } };
     return { index, input: state.ItemSelector === undefined ? value : await branch.evaluate(state.ItemSelector, { ...states, context }) };
   }));
-  const children = await batched(state, selected, states, branch);
-  const atOnce = state.MaxConcurrency === undefined ? 0 : await branch.number(state.MaxConcurrency, `MaxConcurrency of '${name}'`, states);
-  const width = atOnce === 0 ? (distributed ? MOST_CHILDREN : MOST_INLINE) : atOnce;
-  return distributed ? runDistributed(name, state, children, width, states, branch) : runInline(state, children, width, branch);
+  return batched(state, selected, states, branch);
 }
 
 async function itemsOf(name: string, { ItemReader: reader, Items }: State, states: Values, branch: Branch): Promise<Json[]> {
@@ -90,7 +90,8 @@ async function runInline(state: State, children: readonly Child[], width: number
   const all = branch.child();
   try {
     await inTurn(children, width, async ({ index, input }) => {
-      results[index] = await runStates(state.ItemProcessor!, input, all.child({ Map: { Item: { Index: index, Value: input } } }));
+      const child = all.child({ Map: { Item: { Index: index, Value: input } } }, branch.progress.part(index));
+      results[index] = await runStates(state.ItemProcessor!, input, child);
     });
   } finally {
     all.cancel();
@@ -106,8 +107,9 @@ async function runDistributed(name: string, state: State, children: readonly Chi
     await inTurn(children, width, async ({ index, input }) => {
       try {
         const bytes = Buffer.byteLength(JSON.stringify(input));
-        if (bytes > MOST_INPUT) throw new StateError('States.DataLimitExceeded', `the input of child ${index} has ${bytes} bytes`);
-        results.SUCCEEDED[index] = await runStates(state.ItemProcessor!, input, all.child({ Map: { Item: { Index: index, Value: input } } }, false));
+        if (bytes > MOST_INPUT) throw new StateError(DATA_LIMIT_EXCEEDED, `the input of child ${index} has ${bytes} bytes`);
+        const child = all.child({ Map: { Item: { Index: index, Value: input } } }, branch.progress.part(index), false);
+        results.SUCCEEDED[index] = await runStates(state.ItemProcessor!, input, child);
       } catch (thrown) {
         if (thrown instanceof Killed || thrown instanceof Cancelled) throw thrown;
         const { error, reason } = stateErrorOf(thrown);

@@ -2,27 +2,27 @@
 import { setMaxListeners } from 'node:events';
 import { caught, choice, retried } from './coverage';
 import type { Catcher, Json, JsonObject, Retrier, State, States } from './definition';
-import { Cancelled, matches, StateError, stateErrorOf, Unsupported } from './errors';
+import { Cancelled, DATA_LIMIT_EXCEEDED, matches, StateError, stateErrorOf, Unsupported } from './errors';
 import { evaluate } from './jsonata';
 import type { Call, Run } from './machine';
 import { runMap } from './maps';
+import { Progress } from './progress';
 
 /** Most data between two states, bytes of UTF-8 (developer guide, "Service quotas for Step Functions"). */
 const MOST_DATA = 262_144;
 
 /** One line of states within an execution: its variables, and what ends it from outside. */
 export class Branch {
-  static root(run: Run, controller: AbortController): Branch {
-    return new Branch(run, controller, {}, {});
+  static root(run: Run, controller: AbortController, progress: Progress): Branch {
+    return new Branch(run, controller, {}, {}, progress);
   }
-
-  private readonly own: Record<string, Json> = {};
 
   private constructor(
     readonly run: Run,
     private readonly controller: AbortController,
     private readonly outer: Readonly<Record<string, Json>>,
     readonly context: JsonObject,
+    readonly progress: Progress,
   ) {}
 
   get signal(): AbortSignal {
@@ -30,24 +30,24 @@ export class Branch {
   }
 
   get variables(): Readonly<Record<string, Json>> {
-    return { ...this.outer, ...this.own };
+    return { ...this.outer, ...this.progress.variables };
   }
 
   assign(values: JsonObject): void {
     for (const name of Object.keys(values)) {
       if (name in this.outer) throw new Unsupported(`a branch assigns '${name}', which is a variable of the machine around it`);
     }
-    Object.assign(this.own, values);
+    Object.assign(this.progress.variables, values);
   }
 
   /** A branch that ends with this one. Children of a distributed map are executions of their own, and see no variable. */
-  child(context: JsonObject = {}, seesVariables = true): Branch {
+  child(context: JsonObject = {}, progress = new Progress(), seesVariables = true): Branch {
     const controller = new AbortController();
     setMaxListeners(0, controller.signal);
     const end = () => controller.abort(this.signal.reason);
     if (this.signal.aborted) end();
     this.signal.addEventListener('abort', end, { once: true });
-    return new Branch(this.run, controller, seesVariables ? this.variables : {}, { ...this.context, ...context });
+    return new Branch(this.run, controller, seesVariables ? this.variables : {}, { ...this.context, ...context }, progress);
   }
 
   cancel(): void {
@@ -89,11 +89,12 @@ interface Next {
   readonly next?: string;
 }
 
-/** Runs states from the first to an end. */
+/** Runs states from the first to an end; from the one that was not exited, where they ran before. */
 export async function runStates({ StartAt, States: states }: States, input: Json, branch: Branch): Promise<Json> {
-  let at: string | undefined = StartAt;
-  let data = input;
-  while (at !== undefined) {
+  const { progress } = branch;
+  if (progress.at === undefined && !progress.ended) progress.enter(StartAt, input);
+  while (progress.at !== undefined) {
+    const { at, data } = progress;
     const state: State | undefined = states[at];
     if (!state) throw new Unsupported(`there is no state '${at}'`);
     if ((state.QueryLanguage ?? 'JSONata') !== 'JSONata') throw new Unsupported(`state '${at}' is in ${state.QueryLanguage}`);
@@ -101,11 +102,10 @@ export async function runStates({ StartAt, States: states }: States, input: Json
     branch.run.entered.push(at);
     branch.run.machine.coverage.take(at);
     const { output, next }: Next = await enter(at, state, data, branch);
+    progress.exit(limited(at, output), next);
     branch.run.point(`after ${at}`, branch.signal);
-    data = limited(at, output);
-    at = next;
   }
-  return data;
+  return progress.data;
 }
 
 /** A state with its retries and catchers. */
@@ -122,6 +122,7 @@ async function enter(name: string, state: State, input: Json, branch: Branch): P
       if (branch.signal.aborted) throw thrown;
       const retrier = state.Retry?.find(({ ErrorEquals }) => matches(ErrorEquals, error.error));
       const attempt = retrier ? attempts.get(retrier) ?? 0 : 0;
+      if (retrier || error.error === DATA_LIMIT_EXCEEDED) branch.progress.restart();
       if (retrier && attempt < (retrier.MaxAttempts ?? 3)) {
         attempts.set(retrier, attempt + 1);
         run.machine.coverage.take(retried(name, retrier));
@@ -188,7 +189,8 @@ async function runState(name: string, state: State, states: Values, branch: Bran
     }
     case 'Parallel': {
       const args = state.Arguments === undefined ? input : await branch.evaluate(state.Arguments, states);
-      const result = await allOrCancel(state.Branches!.map(() => branch.child()), (child, at) => runStates(state.Branches![at], args, child));
+      const branches = state.Branches!.map((_, at) => branch.child({}, branch.progress.part(at)));
+      const result = await allOrCancel(branches, (child, at) => runStates(state.Branches![at], args, child));
       return follow(state, result, { ...states, result }, branch);
     }
     case 'Map': {
@@ -251,5 +253,5 @@ export async function call(state: string, resourceArn: string, args: Json, branc
 
 function limited(name: string, data: Json): Json {
   if (Buffer.byteLength(JSON.stringify(data)) <= MOST_DATA) return data;
-  throw new StateError('States.DataLimitExceeded', `'${name}' gives more than ${MOST_DATA} bytes`);
+  throw new StateError(DATA_LIMIT_EXCEEDED, `'${name}' gives more than ${MOST_DATA} bytes`);
 }
