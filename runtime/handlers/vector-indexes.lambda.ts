@@ -11,6 +11,7 @@ import { OpenSearchHttp } from '../adapters/aws/opensearch-http';
 import { Sigv4Signer } from '../adapters/aws/sigv4';
 import { BrainError } from '../core/errors';
 import { PatientStore, type StorePatience } from '../core/vectors/patient-store';
+import { enableAudit } from '../core/vectors/provide-audit';
 import { provideStore, removeStore } from '../core/vectors/provide-store';
 import type { StoreApi } from '../core/vectors/store-api';
 
@@ -31,6 +32,7 @@ export async function onEvent(event: CloudFormationCustomResourceEvent, open: Op
     const sameStore = event.RequestType === 'Update'
       && event.OldResourceProperties[VectorProviderProperty.ENDPOINT] === event.ResourceProperties[VectorProviderProperty.ENDPOINT];
     await provideStore(api, declared, sameStore ? declarationOf(event.OldResourceProperties) : undefined);
+    if (!await enableAudit(api)) warn('the store takes no configuration of its audit log: it may stay empty');
     return { Indexes: declared.indexes.map(({ schema }) => schema.name).join(',') };
   } finally {
     store.close?.();
@@ -46,10 +48,12 @@ async function remove(store: StoreApi, declared: VectorStoreDeclaration): Promis
     await removeStore(store, declared);
   } catch (error) {
     if (!(error instanceof BrainError && error.code === 'VECTOR_STORE_UNAVAILABLE')) throw error;
-    console.log(JSON.stringify({ level: 'warn', message: `access and policies stay in the domain: ${error.message}` }));
+    warn(`access and policies stay in the domain: ${error.message}`);
   }
   return {};
 }
+
+const warn = (message: string): void => console.log(JSON.stringify({ level: 'warn', message }));
 
 type Properties = Readonly<Record<string, unknown>>;
 

@@ -49,6 +49,11 @@ export function servingSettings({ replicas }: VectorIndexLayout): Readonly<Recor
   return { number_of_replicas: replicas, refresh_interval: '1s' };
 }
 
+/** From when on a search or the indexing of a document stands in the slow logs, which hold nothing without; documents are not written into them. */
+export const SLOW_LOG_SETTINGS: Readonly<Record<string, Json>> = {
+  'search.slowlog.threshold.query.warn': '1s', 'indexing.slowlog.threshold.index.warn': '5s', 'indexing.slowlog.source': 'false',
+};
+
 /** What an index has from its creation on. */
 function fixedSettings(schema: VectorIndexSchema, { shards }: VectorIndexLayout): Readonly<Record<string, Json>> {
   return {
@@ -56,6 +61,7 @@ function fixedSettings(schema: VectorIndexSchema, { shards }: VectorIndexLayout)
     // Lucene keeps as many candidates as neighbours are asked for
     ...schema.engine === 'faiss' ? { 'knn.algo_param.ef_search': schema.hnsw.efSearch } : {},
     number_of_shards: shards,
+    ...SLOW_LOG_SETTINGS,
   };
 }
 

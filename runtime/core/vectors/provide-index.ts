@@ -1,5 +1,5 @@
 /** One index of a store: its template and policy, its first generation, and what of a changed declaration changes in place. Every step may be repeated. */
-import { generationIndex, generationPattern, indexBody, indexMapping } from './index-body';
+import { generationIndex, generationPattern, indexBody, indexMapping, SLOW_LOG_SETTINGS } from './index-body';
 import { generationPolicy } from './lifecycle';
 import type { StoreApi } from './store-api';
 import { type DeclaredVectorIndex, FIRST_GENERATION, VectorDocument, type VectorIndexSchema, VectorStoreName } from '../../../src/contract';
@@ -36,7 +36,7 @@ export async function provideIndex(store: StoreApi, index: DeclaredVectorIndex, 
   if (live === undefined) return makeFirst(store, index);
   if (misfits(schema, live).length > 0) return replaceEmpty(store, index, live);
   await store.call('PUT', `/${live.index}/_mapping`, { body: { properties: fieldsOf(schema) } });
-  await store.call('PUT', `/${live.index}/_settings`, { body: { index: { number_of_replicas: layout.replicas } } });
+  await store.call('PUT', `/${live.index}/_settings`, { body: { index: { number_of_replicas: layout.replicas, ...SLOW_LOG_SETTINGS } } });
 }
 
 /** Removes template and policy, and the generations only where data is not kept. */

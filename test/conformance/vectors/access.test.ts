@@ -137,6 +137,12 @@ test('whom somebody mapped by hand may do so after the next deployment, and who 
   expect(await search('service')).toHaveLength(1);
 });
 
+test('what is refused is written into the audit log, without bodies of requests', async () => {
+  const { body: { config } } = await as('master').call('GET', '/_plugins/_security/api/audit');
+  expect(config).toMatchObject({ enabled: true, audit: { enable_rest: true, enable_transport: true, log_request_body: false } });
+  for (const layer of ['rest', 'transport']) expect(config.audit[`disabled_${layer}_categories`]).not.toContain('MISSING_PRIVILEGES');
+});
+
 test('whom no role names may do nothing', async () => {
   await expect(search('stranger')).rejects.toMatchObject({ code: 'VECTOR_STORE_UNAVAILABLE' });
   for (const path of ['/own/_search', '/_cat/indices', '/_plugins/_security/api/roles']) await expect(as('stranger').call('GET', path)).rejects.toMatchObject(REFUSED);

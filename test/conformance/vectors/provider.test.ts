@@ -132,6 +132,24 @@ describe('the function that makes the indexes of a vector store', () => {
     expect(store.at(`/_plugins/_ism/policies/thalos-${index.name}`).policy.states[2].transitions[1]).toEqual({ state_name: 'deleted', conditions: { min_state_age: '7d' } });
   });
 
+  test('lets slow requests be logged, of a generation that was there before as well', async () => {
+    await run();
+    await liveDocuments('2');
+    const slow = async (generation: string) => {
+      const name = `${index.name}.${generation}`;
+      const { body } = await client.indices.getSettings({ index: name, flat_settings: true });
+      return Object.fromEntries(Object.entries((body as any)[name].settings).filter(([setting]) => setting.includes('slowlog')));
+    };
+    const wanted = {
+      'index.search.slowlog.threshold.query.warn': '1s', 'index.indexing.slowlog.threshold.index.warn': '5s', 'index.indexing.slowlog.source': 'false',
+    };
+    expect(await slow('1')).toEqual(wanted);
+    await client.indices.putSettings({ index: `${index.name}.2`, body: Object.fromEntries(Object.keys(wanted).map((setting) => [setting, null])) });
+    expect(await slow('2')).toEqual({});
+    await run({ type: 'Update' });
+    expect(await slow('2')).toEqual(wanted);
+  });
+
   test('comes to the same when it is called twice at the same time', async () => {
     await Promise.all([run(), run(), run()]);
     expect(await behind(index.name)).toEqual([`${index.name}.1`]);

@@ -16,7 +16,18 @@ const vectorOf = (index: Partial<VectorIndexSchema>) => indexBody({ ...INDEX, ..
 describe('the body of a generation', () => {
   test('has the declared graph, similarity, fields, shards and copies, and refuses other fields', () => {
     expect(indexBody(INDEX, LAYOUT)).toEqual({
-      settings: { index: { 'knn': true, 'knn.algo_param.ef_search': 60, 'number_of_shards': 2, 'number_of_replicas': 2, 'refresh_interval': '1s' } },
+      settings: {
+        index: {
+          'knn': true,
+          'knn.algo_param.ef_search': 60,
+          'number_of_shards': 2,
+          'number_of_replicas': 2,
+          'refresh_interval': '1s',
+          'search.slowlog.threshold.query.warn': '1s',
+          'indexing.slowlog.threshold.index.warn': '5s',
+          'indexing.slowlog.source': 'false',
+        },
+      },
       mappings: {
         dynamic: 'strict',
         properties: {
