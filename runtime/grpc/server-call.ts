@@ -56,8 +56,8 @@ export interface CallHost {
 }
 
 const CONTENT_TYPE = 'application/grpc';
-/** Frozen shapes that every call shares; node copies what it adds to. */
-const RESPONSE_HEADERS: OutgoingHttpHeaders = { ':status': 200, 'content-type': 'application/grpc+proto' };
+const RESPONSE_TYPE = 'application/grpc+proto';
+/** Shapes that every call shares; node copies what it adds to. */
 const RESPOND_OPTIONS = { waitForTrailers: true } as const;
 const END_OPTIONS = { endStream: true } as const;
 const OK_TRAILERS: OutgoingHttpHeaders = { 'grpc-status': '0' };
@@ -183,7 +183,7 @@ export abstract class ServerCall implements IncomingCall, MessageSink {
     if (status === GrpcStatus.INTERNAL && isOurs(error)) this.host.logger.error({ code, error: String((error as Error)?.stack ?? error) }, 'call failed');
     this.finish();
     if (stream.closed) return;
-    const trailers: OutgoingHttpHeaders = { 'grpc-status': String(status), 'grpc-message': encodeMessage(message) };
+    const trailers = statusHeaders(status, message);
     if (code !== undefined) trailers[ERROR_CODE_METADATA] = code;
     if (retryAfterS !== undefined) trailers['retry-after'] = String(retryAfterS);
     if (stream.headersSent) {
@@ -192,7 +192,7 @@ export abstract class ServerCall implements IncomingCall, MessageSink {
       return;
     }
     // Trailers-Only: one block of headers is the whole answer
-    stream.respond({ ...RESPONSE_HEADERS, ...trailers }, END_OPTIONS);
+    stream.respond({ ...responseHeaders(this.requestId), ...trailers }, END_OPTIONS);
     this.stopReading();
   }
 
@@ -233,7 +233,7 @@ export abstract class ServerCall implements IncomingCall, MessageSink {
   }
 
   protected respond(): void {
-    this.stream.respond(RESPONSE_HEADERS, RESPOND_OPTIONS);
+    this.stream.respond(responseHeaders(this.requestId), RESPOND_OPTIONS);
     this.stream.on('wantTrailers', onWantTrailers);
   }
 
@@ -397,11 +397,21 @@ function isOurs(error: unknown): boolean {
   return !(error instanceof BrainError || error instanceof GrpcError);
 }
 
+function responseHeaders(requestId: string): OutgoingHttpHeaders {
+  return { ':status': 200, 'content-type': RESPONSE_TYPE, [Header.REQUEST_ID]: requestId };
+}
+
+function statusHeaders(status: number, message: string): OutgoingHttpHeaders {
+  return { 'grpc-status': String(status), 'grpc-message': encodeMessage(message) };
+}
+
 /** Ends a stream that is no call of ours. */
-export function refuseStream(stream: ServerHttp2Stream, error: GrpcError, extra: OutgoingHttpHeaders = {}): void {
+export function refuseStream(
+  stream: ServerHttp2Stream, headers: IncomingHttpHeaders, { status, message }: GrpcError, extra: OutgoingHttpHeaders = {},
+): void {
   stream.on('error', ignore);
-  const { status, message } = error;
-  stream.respond({ ...RESPONSE_HEADERS, 'grpc-status': String(status), 'grpc-message': encodeMessage(message), ...extra }, END_OPTIONS);
+  const requestId = requestIdOf(headers[Header.REQUEST_ID] as string | undefined);
+  stream.respond({ ...responseHeaders(requestId), ...statusHeaders(status, message), ...extra }, END_OPTIONS);
   stream.close(constants.NGHTTP2_NO_ERROR);
 }
 

@@ -181,14 +181,14 @@ export class GrpcServer {
     const method = this.methods.get(headers[':path']!);
     if (method === undefined) {
       const unknown = new GrpcError(GrpcStatus.UNIMPLEMENTED, `the service has no method ${headers[':path']}`);
-      return refuseStream(stream, unknown, { [ERROR_CODE_METADATA]: 'ROUTE_NOT_FOUND' });
+      return refuseStream(stream, headers, unknown, { [ERROR_CODE_METADATA]: 'ROUTE_NOT_FOUND' });
     }
     const encoding = headers['grpc-encoding'];
     if (encoding !== undefined && encoding !== 'identity') {
-      return refuseStream(stream, new GrpcError(GrpcStatus.UNIMPLEMENTED, 'the message is compressed, only identity is supported'), IDENTITY);
+      return refuseStream(stream, headers, new GrpcError(GrpcStatus.UNIMPLEMENTED, 'the message is compressed, only identity is supported'), IDENTITY);
     }
     if (session.unsentBytes > this.maxUnsentBytes) {
-      return refuseStream(stream, new GrpcError(GrpcStatus.RESOURCE_EXHAUSTED, 'the connection leaves too many answers unread'));
+      return refuseStream(stream, headers, new GrpcError(GrpcStatus.RESOURCE_EXHAUSTED, 'the connection leaves too many answers unread'));
     }
     const call: ServerCall = method.kind === 'unary'
       ? new UnaryCall(stream, headers, rawHeaders, method, session)

@@ -6,7 +6,6 @@ import { callStatus } from './grpc-status';
 import { decodeInferRequest, encodeStreamError, encodeStreamResult, peekId, rawInputStart, WANT_FINAL_RESPONSE } from './oip-infer';
 import type { StreamingCall, StreamListener, StreamMethod } from './server-call';
 import type { IncomingCall, InferOperation, InferResult, Operations } from '../inference-service/operations';
-import { requestIdOf } from '../inference-service/request-id';
 
 /** The clock of `InferOperation.receivedAt`; undefined: decoding is not timed. */
 export type Now = (() => number) | undefined;
@@ -27,6 +26,7 @@ class InferStream implements StreamListener {
   private readonly requests = new Set<StreamedRequest>();
   private ended = false;
   private paused = false;
+  private received = 0;
   private readonly openedAt = Date.now();
 
   constructor(private readonly call: StreamingCall, private readonly operations: Operations, private readonly now: Now) {
@@ -36,7 +36,7 @@ class InferStream implements StreamListener {
   }
 
   onMessage(message: Uint8Array): void {
-    const request = new StreamedRequest(this.call, this.openedAt);
+    const request = new StreamedRequest(this.call, `${this.call.requestId}/${++this.received}`, this.openedAt);
     this.requests.add(request);
     if (this.requests.size >= MAX_CONCURRENT && !this.paused) {
       this.paused = true;
@@ -104,11 +104,11 @@ class InferStream implements StreamListener {
 /** One request of a stream, as a call of its own: what listens to it goes with it, and does not gather on a stream that lives for days. */
 class StreamedRequest implements IncomingCall {
   readonly protocol = 'grpc';
-  readonly requestId = requestIdOf(undefined);
   readonly timeoutMs: number | undefined;
   private listeners: (() => void)[] = [];
 
-  constructor(private readonly call: StreamingCall, openedAt: number) {
+  /** @param requestId the call's, which the client is answered, and the request's number within it, from 1 */
+  constructor(private readonly call: StreamingCall, readonly requestId: string, openedAt: number) {
     this.timeoutMs = call.timeoutMs === undefined ? undefined : Math.max(0, call.timeoutMs - (Date.now() - openedAt));
   }
 

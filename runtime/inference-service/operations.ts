@@ -8,7 +8,7 @@ import type { Tensor } from '../core/tensors';
 /** One incoming call, as its transport sees it. */
 export interface IncomingCall {
   readonly protocol: 'rest' | 'grpc';
-  /** The caller's own, or one that the transport made: answered in every case. */
+  /** The caller's own, or one that the transport made: answered in every case. Of a request of a stream the stream's, `/`, and its number, from 1. */
   readonly requestId: string;
   /** How long the caller itself waits, milliseconds from now; undefined: it does not say. */
   readonly timeoutMs: number | undefined;

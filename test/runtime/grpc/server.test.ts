@@ -1,5 +1,6 @@
 /** Our server asked by the stock client, over a real socket. */
-import { status } from '@grpc/grpc-js';
+import { once } from 'node:events';
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { QUIET, Signal, TestOperations } from './operations';
 import { collect, Services, type StockClient, stockClient, unary } from './stock-client';
 import { ERRORS, type ErrorCode } from '../../../runtime/core/errors';
@@ -219,6 +220,51 @@ describe('ModelStreamInfer', () => {
     call.cancel();
     await operations.gone.happened;
     operations.release();
+  });
+});
+
+describe('the request id', () => {
+  const GIVEN = 'order-4711';
+  const ids = (metadata: Metadata) => metadata.get('x-request-id');
+  const sent = (id?: string) => {
+    const metadata = new Metadata();
+    if (id !== undefined) metadata.set('x-request-id', id);
+    return metadata;
+  };
+  /** What a unary call is answered before its message, or with its failure. */
+  const answered = (model: string, id?: string) => new Promise<Metadata>((resolve) => {
+    const call = client.ModelInfer(request(model, { id: 'UNKNOWN_MODEL' }), sent(id), (error: ServiceError | null) => error && resolve(error.metadata));
+    call.on('metadata', resolve);
+  });
+
+  it.each([['echo'], ['refuse'], ['crash'], ['none']])('of the caller is given back: %s', async (model) => {
+    expect(ids(await answered(model, GIVEN))).toEqual([GIVEN]);
+    expect(operations.seen[0].call.requestId).toBe(GIVEN);
+  });
+
+  it.each([['is not there', undefined], ['is harmful', 'a b'], ['is too long', 'x'.repeat(129)]])('that %s is made', async (_, id) => {
+    expect(ids(await answered('echo', id))).toEqual([operations.seen[0].call.requestId]);
+    expect(operations.seen[0].call.requestId).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it('is given back where there is no such method, and for an encoding that is not taken', async () => {
+    const none = client.makeUnaryRequest('/none/None', (message: Buffer) => message, (message: Buffer) => message, Buffer.alloc(0), sent(GIVEN), () => undefined);
+    expect(ids((await once(none, 'status'))[0].metadata)).toEqual([GIVEN]);
+    const zipping = stockClient(Services.inference, port, { 'grpc.default_compression_algorithm': 2 });
+    const zipped = zipping.ServerLive({}, sent(GIVEN), () => undefined);
+    expect(ids((await once(zipped, 'status'))[0].metadata)).toEqual([GIVEN]);
+    zipping.close();
+  });
+
+  it('of a stream is that of its requests, each with its number', async () => {
+    const call = client.ModelStreamInfer(sent(GIVEN));
+    const metadata = once(call, 'metadata');
+    const messages = collect(call);
+    for (const model of ['echo', 'none', 'echo']) call.write(request(model));
+    call.end();
+    expect(ids((await metadata)[0])).toEqual([GIVEN]);
+    await messages;
+    expect(operations.seen.map(({ call: { requestId } }) => requestId)).toEqual([`${GIVEN}/1`, `${GIVEN}/2`, `${GIVEN}/3`]);
   });
 });
 
