@@ -1,11 +1,12 @@
 /** Telemetry on AWS, by what the bindings name: each receiver that is not bound is left out. */
 import { FirehoseClient } from '@aws-sdk/client-firehose';
 import { S3Client } from '@aws-sdk/client-s3';
+import type { JsonLogger } from './json-logger';
 import { type Bindings, requireBinding } from './mounted-files';
 import { type BrainConfiguration, DEFAULT_TELEMETRY } from '../../src/contract';
 import { FirehoseCapture } from '../adapters/aws/firehose-capture';
 import { S3Statistics } from '../adapters/aws/s3-statistics';
-import type { Clock, Logger } from '../core/ports';
+import type { Clock } from '../core/ports';
 import { type BrainTelemetry, createTelemetry } from '../telemetry/create-telemetry';
 import type { Signal } from '../telemetry/metric-definitions';
 
@@ -15,7 +16,8 @@ export interface AwsTelemetryOptions {
   readonly configuration: BrainConfiguration;
   readonly bindings: Bindings;
   readonly clock: Clock;
-  readonly logger: Logger;
+  /** What it loses is counted from now on. */
+  readonly logger: JsonLogger;
   /** The pod's name. */
   readonly instance?: string;
 }
@@ -46,5 +48,6 @@ export function awsTelemetry({ configuration, bindings, clock, logger, instance 
     emfEndpoint: bindings.EMF_ENDPOINT,
     emfLogGroup: bindings.EMF_LOG_GROUP,
   });
+  logger.onDropped(dropped('logs'));
   return telemetry;
 }

@@ -22,13 +22,13 @@ export interface JsonLoggerOptions {
   readonly batchMs?: number;
   /** Held back beyond this many bytes, lines below `error` are left out. @default 1 MiB */
   readonly maxHeldBytes?: number;
-  /** Lines that were left out. */
-  readonly dropped?: (lines: number) => void;
 }
 
 export interface JsonLogger extends Logger {
   /** Writes what waits: before the process ends. */
   flush(): void;
+  /** From now on the listener is told of lines that are left out. */
+  onDropped(listener: (lines: number) => void): void;
 }
 
 /** Lines are written at the latest when so many characters wait. */
@@ -36,10 +36,11 @@ const BATCH_CHARACTERS = 16 * 1024;
 const MAX_HELD_BYTES = 1024 * 1024;
 
 export function jsonLogger(stream: LogStream, clock: Clock, base: object = {}, options: JsonLoggerOptions = {}): JsonLogger {
-  const { level: least = 'info', batchMs, maxHeldBytes = MAX_HELD_BYTES, dropped } = options;
+  const { level: least = 'info', batchMs, maxHeldBytes = MAX_HELD_BYTES } = options;
   let waiting = '';
   let timer: NodeJS.Timeout | undefined;
   let lost = 0;
+  let dropped: ((lines: number) => void) | undefined;
 
   const flush = (): void => {
     clearTimeout(timer);
@@ -62,5 +63,8 @@ export function jsonLogger(stream: LogStream, clock: Clock, base: object = {}, o
     if (batchMs === undefined || level === 'error' || waiting.length >= BATCH_CHARACTERS) flush();
     else timer ??= setTimeout(flush, batchMs).unref();
   };
-  return { info: at('info'), warn: at('warn'), error: at('error'), flush };
+  const onDropped = (listener: (lines: number) => void): void => {
+    dropped = listener;
+  };
+  return { info: at('info'), warn: at('warn'), error: at('error'), flush, onDropped };
 }

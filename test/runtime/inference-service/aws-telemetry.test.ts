@@ -1,7 +1,8 @@
 import { awsTelemetry } from '../../../runtime/inference-service/aws-telemetry';
+import { jsonLogger } from '../../../runtime/inference-service/json-logger';
 import type { Bindings } from '../../../runtime/inference-service/mounted-files';
 import { Peer } from '../adapters-aws/peer.fixture';
-import { CONFIGURATION, NOON, SILENT } from '../core/brain.fixture';
+import { CONFIGURATION, NOON } from '../core/brain.fixture';
 import { observed, start } from '../telemetry/telemetry.fixture';
 
 describe('telemetry on AWS', () => {
@@ -16,9 +17,12 @@ describe('telemetry on AWS', () => {
     await aws.stop();
   });
 
+  const clock = { now: () => NOON };
+  const stream = { writableLength: 0, write: () => true };
+
   async function served(bindings: Bindings): Promise<string[]> {
     const telemetry = awsTelemetry({
-      configuration: { ...CONFIGURATION, telemetry: { traces: 0, capture: 1, statistics: 1 } }, bindings, clock: { now: () => NOON }, logger: SILENT, instance: 'pod-1',
+      configuration: { ...CONFIGURATION, telemetry: { traces: 0, capture: 1, statistics: 1 } }, bindings, clock, logger: jsonLogger(stream, clock), instance: 'pod-1',
     });
     const request = telemetry.begin(start());
     request.served('1', 'stable');
@@ -37,5 +41,17 @@ describe('telemetry on AWS', () => {
 
   test('goes without what is not bound', async () => {
     expect(await served({ REGION: 'eu-central-1' })).toEqual([]);
+  });
+
+  test('counts the lines of the log that are left out', async () => {
+    const logger = jsonLogger(stream, clock);
+    const telemetry = awsTelemetry({ configuration: CONFIGURATION, bindings: { REGION: 'eu-central-1' }, clock, logger });
+    stream.writableLength = 2 ** 21;
+    logger.info({}, 'a');
+    logger.warn({}, 'b');
+    logger.error({}, 'c');
+    stream.writableLength = 0;
+    expect(telemetry.metrics().body).toContain('thalos_telemetry_dropped_total{signal="logs"} 2\n');
+    await telemetry.close();
   });
 });

@@ -58,11 +58,9 @@ describe('JSON logs', () => {
   test('are left out while the reader is slow, all but errors, and the next line says how many', () => {
     const stream = new Stream();
     let lost = 0;
-    const log = logger(stream, {
-      maxHeldBytes: 100,
-      dropped: (lines) => {
-        lost += lines;
-      },
+    const log = logger(stream, { maxHeldBytes: 100 });
+    log.onDropped((lines) => {
+      lost += lines;
     });
     stream.writableLength = 101;
     log.info({}, 'a');
