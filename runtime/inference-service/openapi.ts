@@ -78,7 +78,7 @@ const PARAMETERS: Readonly<Record<string, Schema>> = {
   [Header.REQUEST_ID]: parameter('header', Header.REQUEST_ID, 'Given back in the answer; made where there is none.', { type: 'string' }),
   [Header.TIMEOUT]: parameter('header', Header.TIMEOUT, 'How long the caller waits, milliseconds; shortens the declared limit, never lengthens it.', { type: 'integer', minimum: 1 }),
   [Header.MODEL_VERSION]: parameter('header', Header.MODEL_VERSION, 'An approved version, for a caller whose token allows it.', { type: 'string' }),
-  [Header.PRIORITY]: parameter('header', Header.PRIORITY, '`high` for a caller whose token allows it, `low` for anybody.', { type: 'string', enum: ['high', 'low'] }),
+  [Header.PRIORITY]: parameter('header', Header.PRIORITY, '`high` for a caller whose token allows it, `low` for anybody; absent: `normal`.', { type: 'string', enum: ['high', 'normal', 'low'] }),
   [HEADER_LENGTH]: parameter('header', HEADER_LENGTH, 'Bytes of the JSON where binary tensors follow it.', { type: 'integer', minimum: 0 }),
 };
 

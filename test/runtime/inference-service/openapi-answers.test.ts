@@ -130,6 +130,17 @@ test('inferences are as described, in JSON and with binary tensors', async () =>
   }
 });
 
+test('priorities are as described', async () => {
+  const { body } = await call(base, { path: '/openapi.json' });
+  const asked: Record<string, number> = {};
+  for (const priority of body.components.parameters['x-priority'].schema.enum) {
+    asked[priority] = (await post(`${ETA[0]}/infer`, request(), { 'x-priority': priority })).status;
+  }
+  // nobody here has a token that allows it
+  expect(asked).toEqual({ high: 403, normal: 200, low: 200 });
+  expect(await post(`${ETA[0]}/infer`, request(), { 'x-priority': 'urgent' })).toMatchObject({ status: 400, body: { code: 'INVALID_PARAMETER' } });
+});
+
 test('generated answers and their events are as described, a failure among them too', async () => {
   for (const model of SURGE) {
     for (const path of [`${model}/generate`, `${model}/generate_stream`]) {
