@@ -70,8 +70,9 @@ export class InferencePipeline {
 
   /** Fails with a coded error, at the end of the call's context at the latest: the guards of the ports see to it, and `race` where there is none. */
   async infer(call: InferCall): Promise<InferAnswer> {
-    const chosen = this.choose(call);
-    const { plan, arm, shadow } = chosen instanceof Promise ? await call.context.race(chosen) : chosen;
+    const choosing = this.choose(call);
+    const chosen = choosing instanceof Promise ? await call.context.race(choosing) : choosing;
+    const { plan, arm } = chosen;
     const { runtime, telemetry } = this.options;
     call.telemetry.served(plan.ref.version, arm);
     if (plan.ref.manifest.streaming) {
@@ -90,15 +91,14 @@ export class InferencePipeline {
     }
     call.telemetry.stage('runtime', startedAt);
     const answer = this.answer(plan, prepared, given, call);
-    // one that was withdrawn meanwhile is not asked, and neither is the version that has answered
-    const twin = shadow && this.options.catalog.taken(shadow);
-    if (twin && twin !== plan) this.options.shadows.mirror((own) => this.mirrored(twin, { ...call, ...own }), answer, twin.ref.version);
+    this.mirror(chosen, call, answer);
     return answer;
   }
 
   /** The answers of a decoupled model as they come; of another model, its one answer. */
   async* stream(call: InferCall): AsyncGenerator<InferAnswer & { readonly plan: ModelPlan }, void, undefined> {
-    const { plan, arm } = await this.choose(call);
+    const chosen = await this.choose(call);
+    const { plan, arm, shadow } = chosen;
     const { runtime, telemetry } = this.options;
     call.telemetry.served(plan.ref.version, arm);
     const prepared = await this.prepare(plan, call);
@@ -109,9 +109,12 @@ export class InferencePipeline {
       if (!plan.ref.manifest.streaming) {
         const given = await runtime.infer(plan.ref, prepared.tensors, call.context);
         call.telemetry.stage('runtime', startedAt);
-        yield { ...this.answer(plan, prepared, given, call), plan };
+        const answer = this.answer(plan, prepared, given, call);
+        this.mirror(chosen, call, answer);
+        yield { ...answer, plan };
         return;
       }
+      if (shadow) telemetry.count('shadow_dropped', plan.ref.name);
       if (!runtime.stream) return refuse('MODEL_FAILED', `the brain's runtime cannot stream, and model '${plan.ref.name}' answers with a sequence`, { model: plan.ref.name });
       for await (const given of runtime.stream(plan.ref, prepared.tensors, call.context)) yield { ...this.answer(plan, prepared, given, call), plan };
       call.telemetry.stage('runtime', startedAt);
@@ -185,6 +188,16 @@ export class InferencePipeline {
     const parameters = account(plan, enrichment, call.explain ?? false);
     call.telemetry.observe({ plan, inputs, enrichment, outputs, parameters });
     return { model: plan.ref.name, version: plan.ref.version, outputs, parameters };
+  }
+
+  /** Behind the answer. A sequence is not mirrored: nothing says how far two of them are apart. */
+  private mirror({ plan, shadow }: Chosen, call: InferCall, answer: InferAnswer): void {
+    const { catalog, shadows, telemetry } = this.options;
+    // one that was withdrawn meanwhile is not asked, and neither is the version that has answered
+    const twin = shadow && catalog.taken(shadow);
+    if (!twin || twin === plan) return;
+    if (twin.ref.manifest.streaming) telemetry.count('shadow_dropped', answer.model);
+    else shadows.mirror((own) => this.mirrored(twin, { ...call, ...own }), answer, twin.ref.version);
   }
 
   /** The same request through another version: its own enrichment, and nothing of it in the request's telemetry. */

@@ -127,7 +127,7 @@ export const METRICS = {
   cache_hit: events('cache_hit', MetricName.CACHE_HIT, 'Reads answered by the cache.'),
   cache_miss: events('cache_miss', MetricName.CACHE_MISS, 'Reads that the cache could not answer.'),
   degraded: events('degraded', MetricName.DEGRADED, 'Answers given with a declared fallback in place of a dependency.'),
-  shadow_dropped: events('shadow_dropped', MetricName.SHADOW_DROPPED, 'Shadow requests that were not made, to spare the runtime.'),
+  shadow_dropped: events('shadow_dropped', MetricName.SHADOW_DROPPED, 'Shadow requests that were not made: too many were under way, or a version answers with a sequence.'),
   in_flight: gauge('in_flight', MetricName.IN_FLIGHT, 'Calls of a dependency that are not yet answered.'),
   concurrency_limit: gauge('concurrency_limit', MetricName.CONCURRENCY_LIMIT, 'How many calls the adaptive limit lets run at once.'),
   queued: gauge('queued', MetricName.QUEUED, 'Requests or calls that wait for their turn.'),

@@ -1,5 +1,6 @@
 /** Mirrored requests from one end to the other: what they are counted as, and what they must not touch. */
 import { call } from './http.fixture';
+import { TOKENS, Words } from './words.fixture';
 import { refuse } from '../../../runtime/core/errors';
 import type { CallContext, ModelRef, VectorHits, VectorQuery } from '../../../runtime/core/ports';
 import type { Tensor } from '../../../runtime/core/tensors';
@@ -12,6 +13,7 @@ import type { ModelManifest } from '../../../src/contract';
 import {
   CONFIGURATION, EchoRuntime, FixedVectors, MANIFEST, MemoryFeatures, MemoryManifests, MemoryRollout, NOON, request, rolloutOf, SILENT, withCandidate,
 } from '../core/brain.fixture';
+import { collect, Services, stockClient } from '../grpc/stock-client';
 import { memoryLogger } from '../telemetry/telemetry.fixture';
 
 class Versions extends EchoRuntime {
@@ -193,5 +195,64 @@ describe('a shadow whose vector search', () => {
     expect(requests('2', 'shadow', 'VECTOR_STORE_UNAVAILABLE')).toBe(40);
     expect(vectors.asked).toBe(40);
     expect(telemetry.metrics().body).not.toMatch(/^thalos_(breaker_opened|retry)_total\{/m);
+  });
+});
+
+describe('generate, generate_stream and ModelStreamInfer', () => {
+  const { streaming: _, ...ONCE } = TOKENS;
+
+  class Answers extends Words {
+    readonly asked: string[] = [];
+
+    override async infer({ version }: ModelRef): Promise<Tensor[]> {
+      this.asked.push(version);
+      return [
+        { name: 'text_output', datatype: 'BYTES', shape: [1], data: [`of ${version}`] },
+        { name: 'prompt', datatype: 'INT32', shape: [1], data: Int32Array.of(1) },
+      ];
+    }
+  }
+
+  const overRest = (path: string) => async () => {
+    const { status } = await call(base, { method: 'POST', path: `/v2/models/eta/${path}`, payload: JSON.stringify({ text_input: 'a', max_tokens: 1 }) });
+    expect(status).toBe(200);
+  };
+  const overGrpc = async () => {
+    const client = stockClient(Services.inference, Number(new URL(await service!.grpc.listen({ host: '127.0.0.1', port: 0 })).port));
+    const stream = client.ModelStreamInfer();
+    stream.write({
+      model_name: 'eta',
+      inputs: [
+        { name: 'text_input', datatype: 'BYTES', shape: [1], contents: { bytes_contents: [Buffer.from('a')] } },
+        { name: 'max_tokens', datatype: 'INT32', shape: [1], contents: { int_contents: [1] } },
+      ],
+    });
+    stream.end();
+    expect((await collect(stream)).map(({ error_message: error }) => error)).toEqual(['']);
+    client.close();
+  };
+  const WAYS: [string, () => Promise<void>][] = [['generate', overRest('generate')], ['generate_stream', overRest('generate_stream')], ['ModelStreamInfer', overGrpc]];
+
+  test.each(WAYS)('mirror what a model answers at once: %s', async (_way, ask) => {
+    const answers = new Answers();
+    await serve(ONCE, ONCE, { runtime: answers });
+    await ask();
+    await mirrored(1);
+    expect(answers.asked).toEqual(['1', '2']);
+    expect(requests('2', 'shadow', 'OK')).toBe(1);
+    expect(sample('thalos_shadow_differing_percent_sum{model="eta",version="2"}')).toBe(50);
+  });
+
+  test.each(WAYS)('mirror no sequence, be it of the shadow or of the stable version, and count that: %s', async (_way, ask) => {
+    for (const [stable, shadow] of [[TOKENS, TOKENS], [TOKENS, ONCE], [ONCE, TOKENS]]) {
+      const answers = new Answers();
+      await serve(stable, shadow, { runtime: answers });
+      await ask();
+      await new Promise(setImmediate);
+      expect(answers.asked).not.toContain('2');
+      expect(sample('thalos_shadow_dropped_total{dependency="eta"}')).toBe(1);
+      await service!.close();
+      await telemetry.close();
+    }
   });
 });
