@@ -12,9 +12,12 @@ export type Stage = typeof STAGES[number];
 export const ARMS = ['stable', 'candidate', 'pinned', 'override', 'shadow'] as const;
 export type Arm = typeof ARMS[number];
 
+/** `stream` is `generate_stream` over REST, and ModelStreamInfer over gRPC. */
+export type RequestOperation = 'infer' | 'generate' | 'stream';
+
 export interface RequestStart {
   readonly protocol: 'rest' | 'grpc';
-  readonly operation: 'infer' | 'generate' | 'stream';
+  readonly operation: RequestOperation;
   readonly model: string;
   readonly requestId: string;
   /** W3C trace context as it arrived. */

@@ -5,6 +5,7 @@ import { decodeEmpty, decodeModelName, encodeFlag, encodeModelMetadata, encodeSe
 import type { Frame, Method, UnaryMethod } from './server-call';
 import { type Now, streamInfer } from './stream-infer';
 import { BrainError, refuse } from '../core/errors';
+import type { RequestOperation } from '../core/telemetry';
 import type { IncomingCall, InferOperation, Operations } from '../inference-service/operations';
 
 export const INFERENCE_SERVICE = 'inference.GRPCInferenceService';
@@ -42,19 +43,19 @@ export function inferenceMethods(operations: Operations, now: Now): ReadonlyMap<
     }),
     ModelInfer: {
       kind: 'unary',
-      before: (call) => requireCaller(operations, call),
+      before: (call) => requireCaller(operations, 'infer', call),
       alignedStart: rawInputStart,
       handle: (message, call) => infer(operations, message, call, now?.()),
     },
-    ModelStreamInfer: { ...streamInfer(operations, now), before: (call) => requireCaller(operations, call) },
+    ModelStreamInfer: { ...streamInfer(operations, now), before: (call) => requireCaller(operations, 'stream', call) },
   };
   return new Map(Object.entries(methods).map(([name, method]) => [`/${INFERENCE_SERVICE}/${name}`, method]));
 }
 
 /** What nobody may ask is not read. A refusal counts as a request. */
-export function requireCaller(operations: Operations, call: IncomingCall): void | Promise<void> {
+export function requireCaller(operations: Operations, operation: RequestOperation, call: IncomingCall): void | Promise<void> {
   const refused = (error: unknown): never => {
-    throw operations.refused(call, '', error);
+    throw operations.refused(call, operation, '', error);
   };
   try {
     const caller = operations.authenticate(call);
@@ -69,7 +70,7 @@ async function infer(operations: Operations, message: Uint8Array, call: Incoming
   try {
     request = decodeInferRequest(message, receivedAt);
   } catch (error) {
-    throw operations.refused(call, '', error);
+    throw operations.refused(call, 'infer', '', error);
   }
   const result = await operations.infer(call, request);
   const encodedFrom = operations.now();

@@ -74,7 +74,7 @@ class InferStream implements StreamListener {
     try {
       return decodeInferRequest(message, this.now?.());
     } catch (error) {
-      throw this.operations.refused(request, '', error);
+      throw this.operations.refused(request, 'stream', '', error);
     }
   }
 

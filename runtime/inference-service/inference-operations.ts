@@ -14,7 +14,7 @@ import { CancelListener, RequestScope } from '../core/resilience/deadline';
 import type { DeadlineTimers } from '../core/resilience/deadline-timers';
 import { LatencyClass } from '../core/resilience/vegas-limit';
 import type { StickyValues } from '../core/routing';
-import type { RequestStart, RequestTelemetry, Telemetry } from '../core/telemetry';
+import type { RequestOperation, RequestTelemetry, Telemetry } from '../core/telemetry';
 import { JoinedPieces, TokenCounter } from '../core/token-usage';
 
 export interface InferenceOperationsOptions {
@@ -113,8 +113,8 @@ export class InferenceOperations implements Operations {
     }
   }
 
-  refused(call: IncomingCall, model: string, error: unknown): BrainError {
-    return this.failed(error, new Attempt(this.begin(call, { model, inputs: [], parameters: {} }, 'infer')), call, model);
+  refused(call: IncomingCall, operation: RequestOperation, model: string, error: unknown): BrainError {
+    return this.failed(error, new Attempt(this.begin(call, { model, inputs: [], parameters: {} }, operation)), call, model);
   }
 
   async infer(call: IncomingCall, request: InferOperation): Promise<InferResult> {
@@ -147,7 +147,7 @@ export class InferenceOperations implements Operations {
   async generate(call: IncomingCall, request: InferOperation): Promise<InferResult> {
     let joined: JoinedPieces | undefined;
     let last: InferResult | undefined;
-    for await (const { result, manifest } of this.pieces(call, request)) {
+    for await (const { result, manifest } of this.pieces(call, request, 'generate')) {
       joined ??= new JoinedPieces(manifest);
       joined.add(result.outputs);
       last = result;
@@ -156,11 +156,11 @@ export class InferenceOperations implements Operations {
   }
 
   async* stream(call: IncomingCall, request: InferOperation): AsyncGenerator<InferResult, void, undefined> {
-    for await (const { result } of this.pieces(call, request)) yield result;
+    for await (const { result } of this.pieces(call, request, 'stream')) yield result;
   }
 
-  private async* pieces(call: IncomingCall, request: InferOperation): AsyncGenerator<Piece, void, undefined> {
-    const attempt = new Attempt(this.begin(call, request, call.protocol === 'rest' ? 'generate' : 'stream'));
+  private async* pieces(call: IncomingCall, request: InferOperation, operation: RequestOperation): AsyncGenerator<Piece, void, undefined> {
+    const attempt = new Attempt(this.begin(call, request, operation));
     const { telemetry } = attempt;
     let ended = false;
     try {
@@ -251,7 +251,7 @@ export class InferenceOperations implements Operations {
     return permit !== undefined && timers.clock.now() - permit.startedAt >= requestTimeoutMs * TELLING_SHARE;
   }
 
-  private begin(call: IncomingCall, request: InferOperation, operation: RequestStart['operation']): RequestTelemetry {
+  private begin(call: IncomingCall, request: InferOperation, operation: RequestOperation): RequestTelemetry {
     const telemetry = this.options.telemetry.begin({
       protocol: call.protocol,
       operation,

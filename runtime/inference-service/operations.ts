@@ -2,7 +2,7 @@
 import type { Caller } from '../core/caller';
 import type { BrainError, ErrorCode } from '../core/errors';
 import type { ModelMetadata } from '../core/oip';
-import type { TokenUsage } from '../core/telemetry';
+import type { RequestOperation, TokenUsage } from '../core/telemetry';
 import type { Tensor } from '../core/tensors';
 
 /** One incoming call, as its transport sees it. */
@@ -68,7 +68,7 @@ export interface Operations {
   /** Resolves where the version is ready; fails with MODEL_NOT_READY, UNKNOWN_MODEL or UNKNOWN_VERSION. */
   requireModelReady(model: string, version: string | undefined): Promise<void>;
   /** An inference that failed before it could be asked for, e.g. in decoding: counted and logged like any other. The coded error to answer. */
-  refused(call: IncomingCall, model: string, error: unknown): BrainError;
+  refused(call: IncomingCall, operation: RequestOperation, model: string, error: unknown): BrainError;
   infer(call: IncomingCall, request: InferOperation): Promise<InferResult>;
   /** All of a decoupled model's answer in one: its pieces of text joined, the last of its other outputs, and what was counted. */
   generate(call: IncomingCall, request: InferOperation): Promise<InferResult>;

@@ -14,6 +14,7 @@ import { writeInferAnswer } from '../core/json-answer';
 import { type InferRequest, readInferRequest } from '../core/json-request';
 import { HEADER_LENGTH } from '../core/oip';
 import type { Logger } from '../core/ports';
+import type { RequestOperation } from '../core/telemetry';
 
 export interface RestOptions {
   readonly operations: Operations;
@@ -55,11 +56,11 @@ export function restHandler(options: RestOptions): RequestHandler {
     },
     infer: (exchange, match) => new Inference(options, exchange, match).start(),
     generate: async (exchange, match) => {
-      const result = await counted(operations.generate(exchange, await readGenerate(exchange, match)));
+      const result = await counted(operations.generate(exchange, await readGenerate(exchange, match, 'generate')));
       exchange.send(200, JSON_TYPE, writeGenerateAnswer(result));
     },
     generateStream: async (exchange, match) => {
-      const request = await readGenerate(exchange, match);
+      const request = await readGenerate(exchange, match, 'stream');
       try {
         for await (const result of operations.stream(exchange, request)) {
           if (!exchange.begun) exchange.begin(EVENT_STREAM);
@@ -76,7 +77,7 @@ export function restHandler(options: RestOptions): RequestHandler {
   };
 
   /** The signature is that of the version which the path names, or else of the one that is stable: a candidate takes the same inputs. */
-  const readGenerate = async (exchange: Exchange, { model, version }: RouteMatch): Promise<InferOperation> => {
+  const readGenerate = async (exchange: Exchange, { model, version }: RouteMatch, operation: RequestOperation): Promise<InferOperation> => {
     try {
       await operations.authenticate(exchange);
       requireJson(exchange.request.headers['content-type']);
@@ -84,7 +85,7 @@ export function restHandler(options: RestOptions): RequestHandler {
       const receivedAt = operations.now();
       return { model, version, receivedAt, ...readGenerateRequest(body, inputs) };
     } catch (error) {
-      throw new Counted(operations.refused(exchange, model, error));
+      throw new Counted(operations.refused(exchange, operation, model, error));
     }
   };
 
@@ -129,7 +130,7 @@ class Inference implements BodyTaker {
   private refuse(error: unknown): void {
     let coded: BrainError;
     try {
-      coded = this.operations.refused(this.exchange, this.match.model, error);
+      coded = this.operations.refused(this.exchange, 'infer', this.match.model, error);
     } catch (failure) {
       coded = codedError(failure);
     }

@@ -1,6 +1,7 @@
 /** Operations to call, each model a behaviour. */
 import { ANONYMOUS } from '../../../runtime/core/caller';
 import { BrainError, type ErrorCode } from '../../../runtime/core/errors';
+import type { RequestOperation } from '../../../runtime/core/telemetry';
 import type { IncomingCall, InferOperation, InferResult, Operations } from '../../../runtime/inference-service/operations';
 
 export const QUIET = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -43,7 +44,7 @@ export class TestOperations implements Operations {
     return ANONYMOUS;
   }
 
-  refused(_call: IncomingCall, _model: string, error: unknown): BrainError {
+  refused(_call: IncomingCall, _operation: RequestOperation, _model: string, error: unknown): BrainError {
     return error as BrainError;
   }
 

@@ -131,6 +131,17 @@ describe('traces', () => {
     expect(attributes(theirs)).toMatchObject({ 'rpc.grpc.status_code': 3, 'error.type': 'INVALID_SHAPE' });
   });
 
+  test('are named by the route or the method', async () => {
+    const given = traced();
+    for (const operation of ['infer', 'generate', 'stream'] as const) given.telemetry.begin(start({ operation })).end();
+    for (const operation of ['infer', 'stream'] as const) given.telemetry.begin(start({ protocol: 'grpc', operation })).end();
+    await given.telemetry.close();
+    expect(spans().map(({ name }) => name)).toEqual([
+      'POST /v2/models/{model}/infer', 'POST /v2/models/{model}/generate', 'POST /v2/models/{model}/generate_stream',
+      'inference.GRPCInferenceService/ModelInfer', 'inference.GRPCInferenceService/ModelStreamInfer',
+    ]);
+  });
+
   const dropped = (text: string) => Number(/thalos_telemetry_dropped_total\{signal="traces"\} (\d+)/.exec(text)![1]);
 
   test('that the collector refuses are counted as lost', async () => {
