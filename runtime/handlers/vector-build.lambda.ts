@@ -9,14 +9,15 @@ import { variable } from './environment';
 import { embeddedMetrics, type EmbeddedMetric, FUNCTION_LOG } from './function-log';
 import { named } from './vector-failures';
 import {
-  Binding, DEFAULT_RECALL_GATE, DimensionName, type RecallGate, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VECTOR_INDEX_FILE, VectorBuildEnv,
-  type VectorBuildStep, type VectorIndexLayout, type VectorIndexSchema, VectorMetric, type VectorPart,
+  Binding, DEFAULT_RECALL_GATE, DimensionName, FINAL_BUILD_ERRORS, type RecallGate, VECTOR_BUILDS_PREFIX, VECTOR_INDEX_DIMENSION, VECTOR_INDEX_FILE,
+  VectorBuildEnv, type VectorBuildStep, type VectorIndexLayout, type VectorIndexSchema, VectorMetric, type VectorPart,
 } from '../../src/contract';
 import { OpenSearchGenerations } from '../adapters/aws/opensearch-generations';
 import { OpenSearchHttp } from '../adapters/aws/opensearch-http';
 import { Sigv4Signer } from '../adapters/aws/sigv4';
 import { VectorSource } from '../adapters/aws/vector-source';
 import { SYSTEM_CLOCK } from '../core/ports';
+import { BuildError } from '../core/vectors/build-errors';
 import { BulkLoad } from '../core/vectors/bulk-load';
 import { GenerationBuild, recallOf } from '../core/vectors/generation-build';
 import type { GenerationCluster } from '../core/vectors/generation-cluster';
@@ -54,8 +55,8 @@ export interface VectorBuildPorts {
   readonly emit: (line: string) => void;
 }
 
-/** Where the parts of a build are listed. */
-export const partsKey = (index: string, build: string): string => `${VECTOR_BUILDS_PREFIX}/${index}/${build}/parts.json`;
+/** Where the parts of a build are listed, and where it is kept what one was refused for. */
+const keyOf = (index: string, build: string, what: 'parts' | 'refusal'): string => `${VECTOR_BUILDS_PREFIX}/${index}/${build}/${what}.json`;
 
 export class VectorBuildSteps {
   constructor(private readonly ports: VectorBuildPorts) {}
@@ -76,7 +77,9 @@ export class VectorBuildSteps {
       case 'begin':
         return this.begin(build, event);
       case 'load':
-        return this.load(build, event, until);
+        return this.loadOrRefuse(build, event, until);
+      case 'refusal':
+        throw await this.ports.source.refusal(this.refusalPlace(event));
       case 'check':
         return this.check(build, until);
       case 'retire':
@@ -90,9 +93,23 @@ export class VectorBuildSteps {
 
   private async begin(build: GenerationBuild, { build: id, prefix = '' }: VectorBuildEvent): Promise<VectorBuildAnswer> {
     const { source, sourceBucket, workBucket, index } = this.ports;
-    const key = partsKey(index.name, id);
+    const key = keyOf(index.name, id, 'parts');
     const parts = await source.pin({ bucket: sourceBucket, prefix }, { bucket: workBucket, key });
     return { generation: await build.begin(parts.length), parts: parts.length, key };
+  }
+
+  private async loadOrRefuse(build: GenerationBuild, event: VectorBuildEvent, until: number): Promise<VectorBuildAnswer> {
+    try {
+      return await this.load(build, event, until);
+    } catch (error) {
+      const refused = error instanceof BuildError && FINAL_BUILD_ERRORS.some((code) => code === error.code);
+      if (refused) await this.ports.source.keepRefusal(this.refusalPlace(event), error);
+      throw error;
+    }
+  }
+
+  private refusalPlace({ build }: VectorBuildEvent): { readonly bucket: string; readonly key: string } {
+    return { bucket: this.ports.workBucket, key: keyOf(this.ports.index.name, build, 'refusal') };
   }
 
   private async load(build: GenerationBuild, { item, parts = 1 }: VectorBuildEvent, until: number): Promise<VectorBuildAnswer> {

@@ -12,7 +12,7 @@ export const FIRST_GENERATION = '1';
 
 /** Steps of a build, in their order; each may be repeated at any time, and says whether it is done. */
 export const VECTOR_BUILD_STEPS = ['begin', 'load', 'seal', 'merge', 'replicate', 'check', 'warm', 'switch', 'retire'] as const;
-export type VectorBuildStep = typeof VECTOR_BUILD_STEPS[number] | 'abandon';
+export type VectorBuildStep = typeof VECTOR_BUILD_STEPS[number] | 'refusal' | 'abandon';
 
 /** What a generation must reach before it answers: recall@k against exact search, over a sample of its own vectors. */
 export interface RecallGate {

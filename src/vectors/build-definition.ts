@@ -17,9 +17,6 @@ type State = Record<string, unknown>;
 /** Between two looks at a step that takes longer than a call. */
 const LOOK_SECONDS = 30;
 
-/** Characters of the sentence that says why a part was refused: those of all parts must fit into the data of an execution. */
-const MOST_CAUSE = 300;
-
 /** What is final or foreign is not tried again; everything else may be a bad moment of the domain, of S3 or of Lambda. */
 const RETRIES = [
   { ErrorEquals: [...FINAL_BUILD_ERRORS, ...FOREIGN_BUILD_ERRORS], MaxAttempts: 0 },
@@ -85,30 +82,26 @@ export function buildDefinition(props: BuildDefinitionProps): { StartAt: string;
             TimeoutSeconds: callSeconds,
             Retry: RETRIES,
             // no error of the map, which would not say which it was
-            Catch: [{
-              ErrorEquals: [...FINAL_BUILD_ERRORS],
-              Output: { error: '{% $states.errorOutput.Error %}', cause: `{% $substring($states.errorOutput.Cause, 0, ${MOST_CAUSE}) %}` },
-              Next: 'PartRefused',
-            }],
+            Catch: [{ ErrorEquals: [...FINAL_BUILD_ERRORS], Next: 'PartRefused' }],
             Next: 'IsPartLoaded',
           },
           IsPartLoaded: { Type: 'Choice', Choices: [{ Condition: '{% $states.input.done %}', Next: 'PartLoaded' }], Default: 'LoadPart' },
-          PartLoaded: { Type: 'Succeed', Output: {} },
-          PartRefused: { Type: 'Succeed' },
+          // a digit for each: those of all parts must fit into the data of an execution
+          PartLoaded: { Type: 'Succeed', Output: '{% 0 %}' },
+          PartRefused: { Type: 'Succeed', Output: '{% 1 %}' },
         },
       },
       Retry: [{ ErrorEquals: ['States.ItemReaderFailed'], IntervalSeconds: 5, MaxAttempts: 3, BackoffRate: 2, JitterStrategy: 'FULL' }],
-      Output: '{% [$states.result[$exists(error)]] %}',
+      Output: '{% $sum($states.result) %}',
       Next: 'IsAllTaken',
     },
     IsAllTaken: {
       Type: 'Choice',
-      Choices: [{ Condition: '{% $count($states.input) = 0 %}', Next: nameOf(STEPS[0]) }],
+      Choices: [{ Condition: '{% $states.input = 0 %}', Next: nameOf(STEPS[0]) }],
       Default: 'Refused',
     },
-    Refused: {
-      Type: 'Pass', Assign: { failure: '{% {"Error": $states.input[0].error, "Cause": $states.input[0].cause} %}' }, Output: {}, Next: 'Abandon',
-    },
+    // fails with what a part was refused for
+    Refused: call({ step: 'refusal', build }, { Catch: caught, Next: 'Abandon' }),
   };
   STEPS.forEach((step, at) => {
     const name = nameOf(step);

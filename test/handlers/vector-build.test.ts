@@ -22,6 +22,8 @@ const INDEX: VectorIndexSchema = {
 /** S3, as far as a build asks. */
 class MemoryBucket {
   readonly objects = new Map<string, Buffer>();
+  /** Objects whose keys end so are not written. */
+  full?: string;
   readonly client = Object.assign(new S3Client({ region: 'eu-central-1' }), { send: (command: object) => this.send(command) }) as S3Client;
 
   put(key: string, body: string | Buffer): void {
@@ -34,6 +36,7 @@ class MemoryBucket {
       const keys = [...this.objects.keys()].filter((key) => key.startsWith(String(input.Prefix))).sort();
       return { Contents: keys.map((Key) => ({ Key, ETag: this.tag(Key), Size: this.objects.get(Key)!.length })) };
     }
+    if (!(command instanceof GetObjectCommand) && this.full !== undefined && input.Key!.endsWith(this.full)) throw new Error('SlowDown');
     if (!(command instanceof GetObjectCommand)) return void this.put(input.Key!, String(input.Body));
     const body = this.objects.get(input.Key!);
     if (!body) throw new NoSuchKey({ message: 'no such key', $metadata: {} });
@@ -173,6 +176,36 @@ describe('the state machine of a build', () => {
     expect(await world.run({ prefix: 'bad/' })).toMatchObject({ status: 'FAILED', error: 'INVALID_VECTOR', cause: expect.stringContaining('s3://vectors/bad/1.jsonl, line 1') });
     expect(world.cluster.stored?.record.build).toBeUndefined();
     expect(world.answering()).toEqual(A);
+  });
+
+  test('a source of which every part is bad is abandoned, with the reason of one of them', async () => {
+    const world = new World();
+    for (let at = 0; at < 1500; at++) world.bucket.put(`bad/${at}.jsonl`, `{"id":"${'x'.repeat(300)}","vector":["${'x'.repeat(300)}",1]}`);
+    const failed = await world.run({ prefix: 'bad/' });
+    expect(failed).toMatchObject({ status: 'FAILED', error: 'INVALID_VECTOR', cause: expect.stringMatching(/s3:\/\/vectors\/bad\/\d+.jsonl, line 1/) });
+    expect(failed.entered).toContain('Abandon');
+    expect(world.cluster.stored?.record.build).toBeUndefined();
+  });
+
+  test('a refusal that cannot be written down is a bad moment, and one that is gone is still a refusal', async () => {
+    const world = new World();
+    world.bucket.put('bad/1.jsonl', '{"id":"x","vector":[1]}');
+    const { handlers } = world.options({});
+    world.bucket.full = 'refusal.json';
+    const failed = await world.run({ prefix: 'bad/' });
+    expect(failed).toMatchObject({ status: 'FAILED', error: 'States.ExceedToleratedFailureThreshold' });
+    world.bucket.full = undefined;
+    const redriven = await world.redrive(failed, {
+      handlers: {
+        ...handlers,
+        'lambda:invoke': (args, call) => {
+          if (args.Payload.step === 'refusal') world.bucket.objects.delete(`builds/places/${args.Payload.build}/refusal.json`);
+          return handlers['lambda:invoke'](args, call);
+        },
+      },
+    });
+    expect(redriven).toMatchObject({ status: 'FAILED', error: 'BUILD_REFUSED' });
+    expect(world.cluster.stored?.record.build).toBeUndefined();
   });
 
   test('a second execution while one runs is refused, and harms nothing', async () => {

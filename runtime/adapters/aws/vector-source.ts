@@ -5,7 +5,7 @@ import { GetObjectCommand, NoSuchKey, paginateListObjectsV2, PutObjectCommand, t
 import { unavailable } from './failures';
 import { linesOf } from './text-lines';
 import type { VectorPart } from '../../../src/contract';
-import { stop } from '../../core/vectors/build-errors';
+import { BuildError, type BuildErrorCode, stop } from '../../core/vectors/build-errors';
 
 const PRECONDITION_FAILED = 412;
 const OBJECTS = /\.jsonl(\.gz)?$/;
@@ -16,6 +16,12 @@ export interface SourceLocation {
   readonly prefix: string;
 }
 
+/** An object of the work bucket. */
+interface Place {
+  readonly bucket: string;
+  readonly key: string;
+}
+
 export class VectorSource {
   constructor(private readonly client: S3Client) {}
 
@@ -24,8 +30,8 @@ export class VectorSource {
    *
    * @param manifest where the list is kept, as a JSON array
    */
-  async pin({ bucket, prefix }: SourceLocation, manifest: { readonly bucket: string; readonly key: string }): Promise<VectorPart[]> {
-    const pinned = await this.pinned(manifest);
+  async pin({ bucket, prefix }: SourceLocation, manifest: Place): Promise<VectorPart[]> {
+    const pinned = await this.read<VectorPart[]>(manifest);
     if (pinned) return pinned;
     const parts: VectorPart[] = [];
     for await (const page of paginateListObjectsV2({ client: this.client }, { Bucket: bucket, Prefix: prefix })) {
@@ -33,8 +39,19 @@ export class VectorSource {
         if (key !== undefined && etag !== undefined && OBJECTS.test(key)) parts.push({ part: parts.length, key, etag, bytes: bytes ?? 0 });
       }
     }
-    await this.client.send(new PutObjectCommand({ Bucket: manifest.bucket, Key: manifest.key, Body: JSON.stringify(parts), ContentType: 'application/json' }));
+    await this.write(manifest, parts);
     return parts;
+  }
+
+  /** Writes down what a part of the build was refused for; of several parts, the last one's stays. */
+  async keepRefusal(place: Place, { code, text }: BuildError): Promise<void> {
+    await this.write(place, { code, text });
+  }
+
+  /** What was written down last. */
+  async refusal(place: Place): Promise<BuildError> {
+    const kept = await this.read<{ readonly code: BuildErrorCode; readonly text: string }>(place);
+    return new BuildError(kept?.code ?? 'BUILD_REFUSED', kept?.text ?? `a part was refused, and s3://${place.bucket}/${place.key}, which would say why, is gone: see the log of the loads`);
   }
 
   /** Its lines. Fails with SOURCE_CHANGED where the object is another one by now. */
@@ -59,13 +76,17 @@ export class VectorSource {
     }
   }
 
-  private async pinned(manifest: { readonly bucket: string; readonly key: string }): Promise<VectorPart[] | undefined> {
+  private async read<T>({ bucket, key }: Place): Promise<T | undefined> {
     try {
-      const { Body } = await this.client.send(new GetObjectCommand({ Bucket: manifest.bucket, Key: manifest.key }));
-      return JSON.parse(await Body!.transformToString()) as VectorPart[];
+      const { Body } = await this.client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+      return JSON.parse(await Body!.transformToString()) as T;
     } catch (error) {
       if (error instanceof NoSuchKey) return undefined;
-      throw unavailable('ARTIFACT_STORE_UNAVAILABLE', `s3://${manifest.bucket}/${manifest.key}`, error);
+      throw unavailable('ARTIFACT_STORE_UNAVAILABLE', `s3://${bucket}/${key}`, error);
     }
+  }
+
+  private async write({ bucket, key }: Place, value: object): Promise<void> {
+    await this.client.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: JSON.stringify(value), ContentType: 'application/json' }));
   }
 }
