@@ -1,7 +1,7 @@
 import { IConstruct } from 'constructs';
 import { VectorIndexLayout } from '../contract';
 import { VectorCapacity } from '../environment';
-import { GRAPH_SHARE, largerTypes, offHeapGiB } from './data-node-memory';
+import { GRAPH_SHARE, largerTypes, mostNodes, offHeapGiB } from './data-node-memory';
 import { graphBytes, graphPlace } from './index-memory';
 import { VectorIndex } from './vector-index';
 import { advise, fail } from '../private/fail';
@@ -60,7 +60,7 @@ export function requireFit(scope: IConstruct, indexes: readonly VectorIndex[], c
   const has = dataNodes * servingShare(dataNodes) * offHeapGiB(dataNodeType)!;
   fail(scope, 'VectorMemory', `the vector indexes need ${wanted.filter(Boolean).join(' and ')}, but ${dataNodes} × ${dataNodeType}${dataNodes > 1 ? ' without one zone' : ''} have `
     + `${say(has * GRAPH_SHARE)} of native memory within the circuit breaker (${GRAPH_SHARE * 100} %) and ${say(has)} beside their heaps in all: `
-    + `use ${proposals(need, capacity).join(' or ')}, fewer replicas, or a VectorQuantization`);
+    + `use ${[...proposals(need, capacity), ...canSpareReplicas(scope, indexes, capacity) ? ['fewer replicas'] : [], 'a VectorQuantization'].join(', or ')}`);
 }
 
 function needOf(scope: IConstruct, indexes: readonly VectorIndex[], capacity: VectorCapacity): Need {
@@ -84,12 +84,18 @@ function servingShare(nodes: number): number {
   return nodes === 1 ? 1 : (ZONES - 1) / ZONES;
 }
 
-/** The same number of a larger type, and more of the same type. */
+/** The same number of a larger type, and more of the same type, where there are such. */
 function proposals(need: Need, { dataNodes, dataNodeType }: VectorCapacity): string[] {
   const larger = largerTypes(dataNodeType).find((type) => fits(need, type, dataNodes));
   let nodes = Math.ceil((dataNodes + 1) / ZONES) * ZONES;
-  while (!fits(need, dataNodeType, nodes)) nodes += ZONES;
-  return [...larger === undefined ? [] : [`${dataNodes} × ${larger}`], `${nodes} × ${dataNodeType}`];
+  while (nodes <= mostNodes(dataNodeType) && !fits(need, dataNodeType, nodes)) nodes += ZONES;
+  return [...larger === undefined ? [] : [`${dataNodes} × ${larger}`], ...nodes <= mostNodes(dataNodeType) ? [`${nodes} × ${dataNodeType}`] : []];
+}
+
+/** Whether an index has more than the store needs: standby has a copy in each zone. */
+function canSpareReplicas(scope: IConstruct, indexes: readonly VectorIndex[], capacity: VectorCapacity): boolean {
+  const least = capacity.standby ? ZONES - 1 : 0;
+  return indexes.some((index) => index._size.vectors !== undefined && layoutOf(scope, index, capacity).replicas > least);
 }
 
 const say = (gib: number) => `${gib < 10 ? gib.toFixed(1) : Math.round(gib)} GiB`;

@@ -52,8 +52,22 @@ describe('the memory of the data nodes', () => {
 
   test('is too small, and the error says how many nodes of which type would do', () => {
     expect(check([index({ vectors: 1e6 })])).toThrow(
-      /VectorMemory: the vector indexes need 9\.8 GiB of native memory for FAISS, but 3 × r7g\.large\.search without one zone have 8\.0 GiB of native memory within the circuit breaker \(50 %\) .*use 3 × r7g\.xlarge\.search or 6 × r7g\.large\.search, fewer replicas/,
+      /VectorMemory: the vector indexes need 9\.8 GiB of native memory for FAISS, but 3 × r7g\.large\.search without one zone have 8\.0 GiB of native memory within the circuit breaker \(50 %\) .*use 3 × r7g\.xlarge\.search, or 6 × r7g\.large\.search, or a VectorQuantization$/,
     );
+  });
+
+  test.each<[string, VectorCapacity, number, RegExp]>([
+    ['t3, which ends at medium', { dataNodeType: 't3.medium.search', dataNodes: 3 }, 400_000, /use 3 × r6g\.large\.search, or 6 × t3\.medium\.search, or fewer replicas, or a Vec/],
+    ['t3, of which a domain has ten', { dataNodeType: 't3.medium.search', dataNodes: 3 }, 2e6, /use 3 × r6g\.xlarge\.search, or fewer replicas, or a VectorQuantization$/],
+    ['r5, which has no 8xlarge', { ...THREE, dataNodeType: 'r5.4xlarge.search' }, 15e6, /use 3 × r5\.12xlarge\.search, or 6 × r5\.4xlarge\.search, or fewer/],
+    ['r6g, which ends at 12xlarge', { ...THREE, dataNodeType: 'r6g.12xlarge.search' }, 80e6, /use 6 × r6g\.12xlarge\.search, or fewer/],
+    ['one that nobody lists, as far as all go', { ...THREE, dataNodeType: 'r8g.large.search' }, 30e6, /use 3 × r6g\.8xlarge\.search, or 75 × r8g/],
+    ['any, with no replica to spare', { ...ONE, dataNodeType: 'm6g.large.search' }, 1e6, /use 1 × m6g\.xlarge\.search, or 3 × m6g\.large\.search, or a VectorQuantization$/],
+    ['none that is large enough', { ...ONE, dataNodeType: 'm6g.large.search' }, 1e9, /in all: use a VectorQuantization$/],
+  ])('proposes types that there are: of %s', (_, capacity, vectors, message) => expect(check([index({ vectors })], capacity)).toThrow(message));
+
+  test('can do with fewer replicas where standby has more than a copy in each zone', () => {
+    expect(check([index({ vectors: 1e6, replicas: 5 })], { ...STANDBY, dataNodes: 6 })).toThrow(/fewer replicas/);
   });
 
   test('is enough after the proposals', () => {
