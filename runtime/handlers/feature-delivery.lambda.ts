@@ -7,7 +7,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Context, FirehoseTransformationEvent, FirehoseTransformationResult, FirehoseTransformationResultRecord } from 'aws-lambda';
-import { FEATURE_GROUPS_FILE, type FeatureGroupSchema, offlineTableName } from '../../src/contract';
+import { embeddedMetrics } from './function-log';
+import { DimensionName, FEATURE_GROUPS_FILE, type FeatureGroupSchema, MetricName, offlineTableName } from '../../src/contract';
 import { BrainError } from '../core/errors';
 import { offlineRow, toJson } from '../core/offline/delivery';
 
@@ -45,6 +46,16 @@ function parse(data: string): unknown {
   }
 }
 
+/** A line of metrics about what an answer could not deliver; nothing where it delivered all. @param arn the function's, with an alias or without */
+export function undeliverable(group: FeatureGroupSchema, answer: FirehoseTransformationResult, arn: string, now: number): string {
+  const failed = answer.records.filter(({ result }) => result === 'ProcessingFailed').length;
+  return failed === 0 ? '' : embeddedMetrics(
+    { [DimensionName.FUNCTION]: arn.split(':')[6], [DimensionName.FEATURE_GROUP]: group.name },
+    [{ name: MetricName.UNDELIVERABLE_RECORDS, value: failed, unit: 'Count' }],
+    now,
+  );
+}
+
 /** The group that a call is for. @param arn the function's, with the alias through which it is called */
 export function groupOf(groups: readonly FeatureGroupSchema[], arn: string): FeatureGroupSchema {
   const table = arn.split(':')[7];
@@ -57,5 +68,8 @@ let groups: readonly FeatureGroupSchema[] | undefined;
 
 export const handler = async (event: FirehoseTransformationEvent, context: Pick<Context, 'invokedFunctionArn'>): Promise<FirehoseTransformationResult> => {
   groups ??= JSON.parse(readFileSync(join(__dirname, FEATURE_GROUPS_FILE), 'utf8')) as FeatureGroupSchema[];
-  return deliver(groupOf(groups, context.invokedFunctionArn), event, (entry) => console.log(JSON.stringify(entry)));
+  const group = groupOf(groups, context.invokedFunctionArn);
+  const answer = deliver(group, event, (entry) => console.log(JSON.stringify(entry)));
+  process.stdout.write(undeliverable(group, answer, context.invokedFunctionArn, Date.now()));
+  return answer;
 };

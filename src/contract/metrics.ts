@@ -50,6 +50,8 @@ export const MetricName = {
   /** Percent of a sample of entities whose row is absent or older online than offline, and how many were sampled. */
   FEATURE_SKEW: 'FeatureSkew',
   FEATURE_SKEW_SAMPLED: 'FeatureSkewSampled',
+  /** Per {@link DimensionName.FUNCTION} and {@link DimensionName.FEATURE_GROUP}: records of the stream that are no row of an offline table. */
+  UNDELIVERABLE_RECORDS: 'UndeliverableRecords',
   /** Per {@link DimensionName.FEATURE_GROUP}: rows that came in, and of these the late and the quarantined ones. */
   INGESTED_ROWS: 'IngestedRows',
   LATE_ROWS: 'LateRows',
@@ -67,6 +69,8 @@ export const DimensionName = {
   VERSION: 'Version',
   /** One of decode, admit, features, vectors, runtime, encode. */
   STAGE: 'Stage',
+  /** Name of a function that delivers offline, which knows no brain. */
+  FUNCTION: 'Function',
   /** Name of a feature group. */
   FEATURE_GROUP: 'FeatureGroup',
   /** `group.feature`. */

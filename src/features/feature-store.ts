@@ -1,4 +1,5 @@
 import { Resource, Stack, Token } from 'aws-cdk-lib';
+import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { AttributeType, Billing, CfnGlobalTable, ITable, TableEncryptionV2, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { AnyPrincipal, Effect, Policy, PolicyDocument, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
@@ -9,6 +10,7 @@ import { FeatureGroup } from './feature-group';
 import { IFeatureQuality } from './feature-quality';
 import { FeatureReplica } from './feature-replica';
 import { OfflineStore } from './offline';
+import { replicationAlarms } from './offline/delivery-alarms';
 import { WarmThroughput } from './warm-throughput';
 import { advise, fail } from '../private/fail';
 import { keyThrough } from '../private/key-through';
@@ -139,6 +141,9 @@ export class FeatureStore extends FeatureStoreBase {
   /** Where writers keep the rows that they refuse; absent in a store whose writers lose them. */
   readonly quality?: IFeatureQuality;
 
+  /** Changes of the table do not reach the offline tables' stream; none in a store without offline tables. */
+  readonly alarms: Alarm[];
+
   /** @internal */
   protected readonly _encryptionKey?: IKey;
   /** @internal */
@@ -182,6 +187,7 @@ export class FeatureStore extends FeatureStoreBase {
     if (!knowsRegion) {
       (this.table.node.defaultChild as CfnGlobalTable).addPropertyOverride('Replicas.0.SSESpecification.KMSMasterKeyId', props.encryptionKey.keyArn);
     }
+    this.alarms = props.offline ? replicationAlarms(this, this.table.tableName) : [];
   }
 
   private requireReplicas(replicas: FeatureReplica[]): FeatureReplica[] {

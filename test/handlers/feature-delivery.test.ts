@@ -1,4 +1,4 @@
-import { deliver, groupOf } from '../../runtime/handlers/feature-delivery.lambda';
+import { deliver, groupOf, undeliverable } from '../../runtime/handlers/feature-delivery.lambda';
 import type { FeatureGroupSchema } from '../../src/contract';
 import { changeOf, GROUP, imageOf } from '../runtime/core/offline/rows.fixture';
 
@@ -29,6 +29,21 @@ describe('the function that delivers to an offline table', () => {
       expect.objectContaining({ recordId: 'r2', code: 'INVALID_FEATURE_ROW', group: 'card-holders', version: 2 }),
       expect.objectContaining({ recordId: 'r3', reason: 'a record of the stream is not JSON' }),
     ]);
+  });
+
+  test('counts what it could not deliver, under its own name and the group, and says nothing where that is nothing', () => {
+    const silent = () => undefined;
+    const line = undeliverable(GROUP, deliver(GROUP, event('no JSON', changeOf(image(1)), 'neither'), silent), `${ARN}:card_holders_v2`, NOON);
+    expect(JSON.parse(line)).toEqual({
+      _aws: {
+        Timestamp: NOON,
+        CloudWatchMetrics: [{ Namespace: 'ThalosBrain', Dimensions: [['Function', 'FeatureGroup']], Metrics: [{ Name: 'UndeliverableRecords', Unit: 'Count' }] }],
+      },
+      Function: 'delivery',
+      FeatureGroup: 'card-holders',
+      UndeliverableRecords: 2,
+    });
+    expect(undeliverable(GROUP, deliver(GROUP, event(changeOf(image(1)), changeOf(undefined, 'REMOVE')), silent), ARN, NOON)).toBe('');
   });
 
   test('leaves nulls out where the names of hundreds of columns would be too much for one answer', () => {

@@ -1,10 +1,12 @@
 import { Duration, Stack } from 'aws-cdk-lib';
+import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IStream } from 'aws-cdk-lib/aws-kinesis';
 import { CfnDeliveryStream } from 'aws-cdk-lib/aws-kinesisfirehose';
 import { CfnAlias } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, LogStream } from 'aws-cdk-lib/aws-logs';
 import { Construct, IDependable } from 'constructs';
+import { deliveryAlarms, transformAlarm } from './delivery-alarms';
 import { bucketStatements, catalogStatement, OfflinePlaceProps, tableId } from './offline-place';
 import { OfflineTables } from './offline-tables';
 import { FEATURE_GROUPS_FILE, offlineGroup, OfflinePrefix, offlineTableName } from '../../contract';
@@ -25,8 +27,14 @@ const TRANSFORM_TIMEOUT = Duration.minutes(1);
 /** Of a transformation's input: small enough that its output, with all of the columns' names, fits into one answer. */
 const TRANSFORM_BUFFER = { sizeInMBs: '1', intervalInSeconds: '60' };
 
+/** How long Firehose tries to write to a table before rows go to the error prefix. */
+const RETRY = Duration.minutes(15);
+
 /** From the stream of changes into the tables: one Firehose stream for each group and version. */
 export class OfflineDelivery extends Construct {
+  /** A delivery lost rows, lags or stands still; the function that makes rows fails. */
+  readonly alarms: Alarm[];
+
   private readonly role: Role;
   private readonly transform: BrainFunction;
   private readonly errors: LogGroup;
@@ -56,10 +64,10 @@ export class OfflineDelivery extends Construct {
     const granted = lake?.grantChange('Delivery', this.role);
     this.access = [policy, ...granted ? [granted] : []];
 
-    for (const group of groups) this.deliver(group);
+    this.alarms = [transformAlarm(this, this.transform.functionName), ...groups.flatMap((group) => this.deliver(group))];
   }
 
-  private deliver(group: FeatureGroup): void {
+  private deliver(group: FeatureGroup): Alarm[] {
     const { bucket, databaseName, encryptionKey, stream, tables, seconds } = this.props;
     const { account, partition, region } = Stack.of(this);
     const id = tableId(group);
@@ -80,7 +88,7 @@ export class OfflineDelivery extends Construct {
         destinationTableConfigurationList: [{ destinationDatabaseName: databaseName, destinationTableName: table }],
         roleArn: this.role.roleArn,
         bufferingHints: { intervalInSeconds: seconds, sizeInMBs: 64 },
-        retryOptions: { durationInSeconds: 900 },
+        retryOptions: { durationInSeconds: RETRY.toSeconds() },
         processingConfiguration: {
           enabled: true,
           processors: [{
@@ -108,6 +116,16 @@ export class OfflineDelivery extends Construct {
     });
     // Firehose looks at its table, and at what its role may do, when the stream is made.
     delivery.node.addDependency(tables.of(group), ...this.access);
+    return deliveryAlarms(this, {
+      id,
+      table,
+      group: group.name,
+      deliveryStreamName: delivery.ref,
+      streamName: stream.streamName,
+      functionName: this.transform.functionName,
+      seconds,
+      retry: RETRY,
+    });
   }
 
   private statements(): PolicyStatement[] {

@@ -1,5 +1,6 @@
 import { Duration, Fn, RemovalPolicy, Resource, Size, Stack } from 'aws-cdk-lib';
 import { CfnWorkGroup } from 'aws-cdk-lib/aws-athena';
+import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { CfnDatabase } from 'aws-cdk-lib/aws-glue';
 import { Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { Stream, StreamEncryption, StreamMode } from 'aws-cdk-lib/aws-kinesis';
@@ -80,6 +81,9 @@ export class OfflineStore extends Resource implements IOfflineSource {
   /** The groups that have tables here. */
   readonly groups: FeatureGroup[];
 
+  /** A table lost rows, lags, or does not follow at all. */
+  readonly alarms: Alarm[];
+
   private readonly encryptionKey: IKey;
   private readonly lake?: LakePermissions;
 
@@ -125,9 +129,10 @@ export class OfflineStore extends Resource implements IOfflineSource {
     this.lake = options.lakeFormation ? new LakePermissions(this, 'Lake', { databaseName: this.databaseName }) : undefined;
     const place = { environment, encryptionKey, logsKey, groups, bucket: this.bucket, databaseName: this.databaseName, lake: this.lake };
     const made = new OfflineTables(this, 'Tables', { ...place, workGroupName: this.workGroupName, snapshotDays: days });
-    new OfflineDelivery(this, 'Delivery', {
+    const delivery = new OfflineDelivery(this, 'Delivery', {
       ...place, tables: made, stream: this.stream, seconds: requireInteger(this, 'DeliveryInterval', 'deliveryInterval in seconds', requireSeconds('deliveryInterval', options.deliveryInterval ?? Duration.minutes(5)), 1, 900),
     });
+    this.alarms = delivery.alarms;
     new TableOptimizers(this, 'Optimizers', { ...place, tables: made, snapshotDays: days });
   }
 

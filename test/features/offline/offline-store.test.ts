@@ -78,6 +78,43 @@ describe('OfflineStore', () => {
     expect(existsSync(join(files[0], '..', 'index.js'))).toBe(true);
   });
 
+  test.each([['card_holders_v2', 'card-holders', 'CardHoldersV2'], ['shops_v1', 'shops', 'ShopsV1']])('alarms when %s does not follow', (table, name, id) => {
+    const [[stream]] = Object.entries(made.findResources(DELIVERY)).filter(([logical]) => logical.includes(id));
+    const [fn] = Object.values(made.findResources('AWS::Lambda::Alias', { Properties: { Name: table } })).map(({ Properties }) => Properties.FunctionName);
+    const firehose = { Name: 'DeliveryStreamName', Value: { Ref: stream } };
+    const metric = (Namespace: string, MetricName: string, Stat: string, ...Dimensions: object[]) => Match.objectLike({
+      MetricStat: Match.objectLike({ Metric: { Namespace, MetricName, Dimensions }, Stat, Period: 300 }),
+    });
+    const alarm = (says: string, Threshold: number, EvaluationPeriods: number, Expression: string, ...metrics: object[]) => made.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      AlarmDescription: Match.stringLikeRegexp(says),
+      Threshold,
+      EvaluationPeriods,
+      ComparisonOperator: 'GreaterThanOrEqualToThreshold',
+      TreatMissingData: 'notBreaching',
+      Metrics: [Match.objectLike({ Expression, ReturnData: true }), ...metrics],
+    });
+    alarm(
+      `delivery-errors/${table}/`, 1, 1, 'FILL(one, 0) + FILL(other, 0)',
+      metric('AWS/Firehose', 'DeliveryToIceberg.FailedRowCount', 'Sum', firehose),
+      metric('ThalosBrain', 'UndeliverableRecords', 'Sum', { Name: 'FeatureGroup', Value: name }, { Name: 'Function', Value: fn }),
+    );
+    // 5 minutes for others, 15 of trying again, 15 beyond
+    alarm(
+      `${table} is more than 2100 s behind`, 2100, 3, 'FILL(waiting, 0) + FILL(behind, 0) / 1000',
+      metric('AWS/Firehose', 'DeliveryToIceberg.DataFreshness', 'Maximum', firehose), metric('AWS/Firehose', 'KinesisMillisBehindLatest', 'Maximum', firehose),
+    );
+    alarm(
+      `delivery to ${table} reads nothing`, 1, 3, 'IF(FILL(written, 0) > 0 AND FILL(read, 0) == 0, 1, 0)',
+      metric('AWS/Kinesis', 'IncomingRecords', 'Sum', { Name: 'StreamName', Value: stack.resolve(store.stream.streamName) }),
+      metric('AWS/Firehose', 'DataReadFromKinesisStream.Records', 'Sum', firehose),
+    );
+    alarm(
+      'function that makes offline rows failed', 1, 1, 'FILL(one, 0) + FILL(other, 0)',
+      metric('AWS/Lambda', 'Errors', 'Sum', { Name: 'FunctionName', Value: fn }), metric('AWS/Lambda', 'Throttles', 'Sum', { Name: 'FunctionName', Value: fn }),
+    );
+    expect(store.alarms).toHaveLength(7);
+  });
+
   test('makes the table and gives its roles their policies before what looks at them', () => {
     const tables = Object.keys(made.findResources(TABLE));
     const policies = Object.keys(made.findResources('AWS::IAM::Policy'));
@@ -174,6 +211,21 @@ describe('a feature store with offline tables', () => {
   test('streams its changes', () => {
     const { offline, stack, template } = both();
     template().hasResourceProperties('AWS::DynamoDB::GlobalTable', { Replicas: [Match.objectLike({ KinesisStreamSpecification: { StreamArn: stack.resolve(offline.stream.streamArn) } })] });
+  });
+
+  test('alarms when changes do not reach the stream', () => {
+    const { features, stack, template } = both();
+    const query = (metricName: string) => stack.resolve(
+      `SELECT MAX(${metricName}) FROM SCHEMA("AWS/DynamoDB", DelegatedOperation, TableName) WHERE TableName = '${features.table.tableName}'`,
+    );
+    for (const [metricName, Threshold, EvaluationPeriods] of [['FailedToReplicateRecordCount', 1, 1], ['AgeOfOldestUnreplicatedRecord', 900_000, 3]] as const) {
+      template().hasResourceProperties('AWS::CloudWatch::Alarm', {
+        Threshold, EvaluationPeriods, TreatMissingData: 'notBreaching', Metrics: [Match.objectLike({ Expression: query(metricName), Period: 300 })],
+      });
+    }
+    expect(features.alarms).toHaveLength(2);
+    const online = new FeatureStore(stack, 'Online', { environment: BrainEnvironment.prod(), encryptionKey: new Key(stack, 'Other'), groups: GROUPS });
+    expect(online.alarms).toEqual([]);
   });
 
   test('lets a writer put late rows onto the stream, and read nothing of it', () => {
