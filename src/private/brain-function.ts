@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { AssetHashType, DockerImage, Duration } from 'aws-cdk-lib';
+import { AssetHashType, DockerImage, Duration, Lazy, Stack } from 'aws-cdk-lib';
 import { ISecurityGroup, ISubnet, IVpc } from 'aws-cdk-lib/aws-ec2';
 import { IRole, Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
-import { Architecture, Code, Function as LambdaFunction, LoggingFormat, Runtime } from 'aws-cdk-lib/aws-lambda';
+import { Architecture, CfnFunction, CfnVersion, Code, Function as LambdaFunction, LoggingFormat, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
@@ -95,6 +95,22 @@ export class BrainFunction extends Construct {
     this.fn.node.addDependency(access);
     this.functionArn = this.fn.functionArn;
     this.functionName = this.fn.functionName;
+  }
+
+  /**
+   * The code and settings of this very template, as a version: what names it goes on running them while the function has changed already. Once for
+   * each function. CDK's own (`currentVersion`) has another logical id with each set of feature flags.
+   */
+  publishVersion(): CfnVersion {
+    const version = new CfnVersion(this, 'Version', { functionName: this.functionName });
+    const stack = Stack.of(this);
+    const id = stack.resolve(version.logicalId);
+    const { code, environment, memorySize, role, runtime, timeout } = this.fn.node.defaultChild as CfnFunction;
+    // a version is made once: another one has another id
+    version.overrideLogicalId(Lazy.uncachedString({
+      produce: () => `${id}${createHash('sha256').update(JSON.stringify(stack.resolve({ code, environment, memorySize, role, runtime, timeout }))).digest('hex').slice(0, 32)}`,
+    }));
+    return version;
   }
 
   /** One more environment variable, of a function that has some: without any it has no key for them. */

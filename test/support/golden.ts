@@ -69,9 +69,9 @@ export function missingFrom(ledger: Ledger[string] | undefined, now: Ledger[stri
     .map(([id, type]) => `${stack}/${id} (${type})`));
 }
 
-/** A template without what changes with every build of the runtime: hashes of assets. */
+/** A template without what changes with every build of the runtime: hashes of assets, and of versions of functions. */
 export function masked(template: Json): Json {
-  return JSON.parse(JSON.stringify(template).replace(/[0-9a-f]{64}/g, '<asset hash>'));
+  return JSON.parse(JSON.stringify(template).replace(/[0-9a-f]{64}/g, '<asset hash>').replace(/(Version[0-9A-F]{8})[0-9a-f]{32}/g, '$1<hash>'));
 }
 
 export function goldenFile(example: string, stack: string): string {

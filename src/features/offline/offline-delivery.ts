@@ -3,7 +3,7 @@ import { Alarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IStream } from 'aws-cdk-lib/aws-kinesis';
 import { CfnDeliveryStream } from 'aws-cdk-lib/aws-kinesisfirehose';
-import { CfnAlias } from 'aws-cdk-lib/aws-lambda';
+import { CfnAlias, CfnVersion } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, LogStream } from 'aws-cdk-lib/aws-logs';
 import { Construct, IDependable } from 'constructs';
 import { deliveryAlarms, transformAlarm } from './delivery-alarms';
@@ -37,6 +37,7 @@ export class OfflineDelivery extends Construct {
 
   private readonly role: Role;
   private readonly transform: BrainFunction;
+  private readonly version: CfnVersion;
   private readonly errors: LogGroup;
   private readonly access: IDependable[];
 
@@ -53,6 +54,7 @@ export class OfflineDelivery extends Construct {
       memorySize: 512,
       files: { [FEATURE_GROUPS_FILE]: JSON.stringify(groups.map((group) => offlineGroup(group._toSchema()))) },
     });
+    this.version = this.transform.publishVersion();
     this.errors = new LogGroup(this, 'Errors', { encryptionKey: logsKey, retention: environment.logRetention, removalPolicy: environment.removalPolicy });
 
     const { account } = Stack.of(this);
@@ -74,8 +76,11 @@ export class OfflineDelivery extends Construct {
     const table = offlineTableName(group);
     const errorStream = new LogStream(this, `${id}Errors`, { logGroup: this.errors, removalPolicy: this.props.environment.removalPolicy });
     const alias = new CfnAlias(this, `${id}Alias`, {
-      functionName: this.transform.functionName, functionVersion: '$LATEST', name: table, description: `Rows of ${table}`,
+      functionName: this.transform.functionName, functionVersion: this.version.attrVersion, name: table, description: `Rows of ${table}`,
     });
+    // A row with a column that its table does not have yet is lost to the error prefix. A version that another one replaces keeps its alias, with the
+    // code that knows it, until its delivery is gone.
+    alias.node.addDependency(tables.of(group));
     const logging = { enabled: true, logGroupName: this.errors.logGroupName, logStreamName: errorStream.logStreamName };
 
     const delivery = new CfnDeliveryStream(this, id, {

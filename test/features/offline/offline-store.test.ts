@@ -52,7 +52,7 @@ describe('OfflineStore', () => {
 
   test('delivers each group to its own table, by a function that knows it by its alias', () => {
     for (const table of ['card_holders_v2', 'shops_v1']) {
-      const [alias] = Object.keys(made.findResources('AWS::Lambda::Alias', { Properties: { Name: table, FunctionVersion: '$LATEST' } }));
+      const [alias] = Object.keys(made.findResources('AWS::Lambda::Alias', { Properties: { Name: table } }));
       made.hasResourceProperties(DELIVERY, {
         DeliveryStreamType: 'KinesisStreamAsSource',
         DeliveryStreamEncryptionConfigurationInput: Match.absent(),
@@ -126,6 +126,25 @@ describe('OfflineStore', () => {
     }
     // a table is of its own stream: both name the version, so that a new version is a new pair beside the old one
     expect(Object.keys(made.findResources(DELIVERY)).some((id) => id.includes('CardHoldersV2'))).toBe(true);
+  });
+
+  test('gives a delivery new code once its table has the columns, and leaves a version that goes the code that knows it', () => {
+    const tables = made.findResources(TABLE);
+    const aliases = Object.values(made.findResources('AWS::Lambda::Alias'));
+    for (const { DependsOn, Properties } of aliases) {
+      const waitsFor = [DependsOn].flat().filter((id) => id in tables).map((id) => JSON.parse(tables[id].Properties[OfflineTableResource.GROUP]));
+      expect(waitsFor.map(({ name, version }) => `${name.replace('-', '_')}_v${version}`)).toEqual([Properties.Name]);
+    }
+    // each change of the groups is another version of the function: what an alias named before stays as it was
+    const version = (groups: FeatureGroup[]) => {
+      const template = create({ groups }).template();
+      const [[id, { Properties }]] = Object.entries(template.findResources('AWS::Lambda::Version'));
+      template.allResourcesProperties('AWS::Lambda::Alias', { FunctionName: Properties.FunctionName, FunctionVersion: { 'Fn::GetAtt': [id, 'Version'] } });
+      return id;
+    };
+    const before = version([group('card-holders', 1)]);
+    expect(version([group('card-holders', 1)])).toBe(before);
+    expect(version([group('card-holders', 2)])).not.toBe(before);
   });
 
   test('keeps the database and the data, under names that the same stack, made again, would not find taken', () => {

@@ -1,4 +1,4 @@
-import { dependsOn, each, Traps } from './trap';
+import { dependsOn, each, refersTo, Traps } from './trap';
 import { finding, Json, render, Resource, Templates } from '../../support/templates';
 
 const DELIVERY = 'AWS::KinesisFirehose::DeliveryStream';
@@ -31,6 +31,17 @@ function waitsFor(templates: Templates, resource: Resource, type: string): boole
 
 function tooEarly(templates: Templates, resource: Resource): string | undefined {
   return [TABLE, 'AWS::IAM::Policy'].every((type) => waitsFor(templates, resource, type)) ? undefined : 'does not wait for its table and its policy';
+}
+
+function processorsOf(iceberg: Json): Json[] {
+  return iceberg.ProcessingConfiguration?.Processors ?? [];
+}
+
+/** The alias through which a delivery calls its function. */
+function functionAlias(templates: Templates, iceberg: Json, stream: Resource): Resource | undefined {
+  const parameters: Json[] = processorsOf(iceberg).find(({ Type }) => Type === 'Lambda')?.Parameters ?? [];
+  const arn = parameters.find(({ ParameterName }) => ParameterName === 'LambdaArn')?.ParameterValue;
+  return templates.referencesIn(arn, stream.stack).find(({ type }) => type === 'AWS::Lambda::Alias');
 }
 
 /** Statements of the policies of a role. */
@@ -79,17 +90,27 @@ export const OFFLINE_TRAPS: Traps = {
     ],
     mistake: delivery({}),
   },
+  'A5 the function that makes rows changes for a table after the DDL of that table': {
+    rule: (templates) => eachDelivery(templates, (iceberg, stream) => {
+      const alias = functionAlias(templates, iceberg, stream);
+      if (alias === undefined) return undefined;
+      if (!waitsFor(templates, alias, TABLE)) return 'makes rows with columns that its table may not have yet';
+      return !refersTo(templates, alias.properties.FunctionVersion, alias.stack, 'AWS::Lambda::Version') && 'takes the newest code, whether it knows the table or not';
+    }),
+    mistake: {
+      Alias: { type: 'AWS::Lambda::Alias', properties: { FunctionVersion: '$LATEST' } },
+      ...delivery({ ProcessingConfiguration: { Processors: [{ Type: 'Lambda', Parameters: [{ ParameterName: 'LambdaArn', ParameterValue: { Ref: 'Alias' } }] }] } }),
+    },
+  },
   'A5 a delivery turns change records into rows by a function, within its minute, and names no routing': {
     rule: (templates) => eachDelivery(templates, (iceberg, stream) => {
-      const processors = (iceberg.ProcessingConfiguration?.Processors ?? []) as Json[];
-      const arn = processors.find(({ Type }) => Type === 'Lambda')?.Parameters.find((parameter: Json) => parameter.ParameterName === 'LambdaArn')?.ParameterValue;
-      const [alias] = templates.referencesIn(arn, stream.stack);
-      if (alias?.type !== 'AWS::Lambda::Alias') return 'has no function, through an alias, that makes rows of change records';
+      const alias = functionAlias(templates, iceberg, stream);
+      if (alias === undefined) return 'has no function, through an alias, that makes rows of change records';
       const [fn] = templates.referencesIn(alias.properties.FunctionName, alias.stack);
       if (alias.properties.Name !== iceberg.DestinationTableConfigurationList?.[0]?.DestinationTableName) {
         return `calls its function by ${alias.properties.Name}, which is not its table`;
       }
-      if (processors.some(({ Type }) => Type === 'MetadataExtraction')) return 'routes its rows';
+      if (processorsOf(iceberg).some(({ Type }) => Type === 'MetadataExtraction')) return 'routes its rows';
       return !(fn?.properties.Timeout <= 60) && `gives its function ${fn?.properties.Timeout} s, and Firehose a minute`;
     }),
     mistake: delivery({ ProcessingConfiguration: { Processors: [] } }),
