@@ -50,6 +50,8 @@ export const MetricName = {
   /** Percent of a sample of entities whose row is absent or older online than offline, and how many were sampled. */
   FEATURE_SKEW: 'FeatureSkew',
   FEATURE_SKEW_SAMPLED: 'FeatureSkewSampled',
+  /** 1 for each consistency check that came to its end, also where nothing is offline yet. */
+  CONSISTENCY_CHECKED: 'ConsistencyChecked',
   /** Per {@link DimensionName.FUNCTION} and {@link DimensionName.FEATURE_GROUP}: records of the stream that are no row of an offline table. */
   UNDELIVERABLE_RECORDS: 'UndeliverableRecords',
   /** Per {@link DimensionName.FEATURE_GROUP}: rows that came in, and of these the late and the quarantined ones. */

@@ -1,5 +1,5 @@
 /** Steps that every question to the offline store begins with: which snapshot, and the query in that snapshot, kept as JSON lines. */
-import { FeatureGroupSchema, offlineTableName } from '../../contract';
+import { DimensionName, FeatureGroupSchema, MetricsNamespace, offlineTableName } from '../../contract';
 
 /** One state, as the Amazon States Language writes it. */
 export type AslState = Record<string, unknown>;
@@ -37,6 +37,26 @@ export interface AthenaSteps {
   readonly question: string;
   /** Where it goes on after {@link pinned} found a snapshot, after the query, where the table has none, and after an error. */
   readonly next: { readonly pinned: string; readonly computed: string; readonly empty: string; readonly failed: string };
+}
+
+/** A state that counts a run of `$group` which came to its end, and hands on what it was given. Its absence is the alarm of an overdue group. */
+export function countStep(partition: string, brain: string, metricName: string, next: string): AslState {
+  return {
+    Type: 'Task',
+    Resource: integration(partition, 'aws-sdk:cloudwatch:putMetricData'),
+    Arguments: {
+      Namespace: MetricsNamespace,
+      MetricData: [{
+        MetricName: metricName,
+        Dimensions: [{ Name: DimensionName.BRAIN, Value: brain }, { Name: DimensionName.FEATURE_GROUP, Value: '{% $group.schema.name %}' }],
+        Value: 1,
+        Unit: 'Count',
+      }],
+    },
+    Output: '{% $states.input %}',
+    Retry: RETRIES,
+    Next: next,
+  };
 }
 
 /** Schemas by name, and the table of each. */

@@ -1,6 +1,6 @@
 /** The state machine of a backfill (docs/adr/0058). */
-import { AslState, athenaSteps, groupSteps, groupTables, integration, otherwise, RETRIES } from './athena-steps';
-import { BackfillPath, checkpointKey, ControlItem, controlKey, DimensionName, FeatureGroupSchema, MetricName, MetricsNamespace } from '../../contract';
+import { AslState, athenaSteps, countStep, groupSteps, groupTables, integration, otherwise, RETRIES } from './athena-steps';
+import { BackfillPath, checkpointKey, ControlItem, controlKey, FeatureGroupSchema, MetricName } from '../../contract';
 
 export interface BackfillDefinitionProps {
   /** AWS partition, e.g. `aws`. */
@@ -207,18 +207,7 @@ export function backfillDefinition(props: BackfillDefinitionProps): { StartAt: s
       Catch: failed,
       Next: 'Report',
     }),
-    Report: task('aws-sdk:cloudwatch:putMetricData', {
-      Arguments: {
-        Namespace: MetricsNamespace,
-        MetricData: [{
-          MetricName: MetricName.BACKFILL_COMPLETED,
-          Dimensions: [{ Name: DimensionName.BRAIN, Value: props.brain }, { Name: DimensionName.FEATURE_GROUP, Value: '{% $group.schema.name %}' }],
-          Value: 1,
-          Unit: 'Count',
-        }],
-      },
-      Next: 'Done',
-    }),
+    Report: countStep(props.partition, props.brain, MetricName.BACKFILL_COMPLETED, 'Done'),
     EndDryRun: task('dynamodb:updateItem', { Arguments: update('REMOVE #owner', '#owner = :me', {}), Catch: failed, Next: 'Done' }),
     Done: {
       Type: 'Succeed',

@@ -99,7 +99,7 @@ export class Backfill extends Construct {
   /** Who backfills which group, until when it is complete, and how far writers are. */
   readonly control: Table;
 
-  /** A backfill failed; one is overdue; online and offline differ. */
+  /** A backfill or a check failed; one is overdue; online and offline differ. */
   readonly alarms: Alarm[] = [];
 
   constructor(scope: Construct, id: string, props: BackfillProps) {
@@ -162,9 +162,7 @@ export class Backfill extends Construct {
         new PolicyStatement({ actions: ['lambda:InvokeFunction'], resources: [functions.planner.functionArn, functions.writer.functionArn] }),
         new PolicyStatement({ actions: ['dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:UpdateItem'], resources: [this.control.tableArn] }),
         keyThrough(this, 'dynamodb', encryptionKey, ['kms:Decrypt']),
-        new PolicyStatement({
-          actions: ['cloudwatch:PutMetricData'], resources: ['*'], conditions: { StringEquals: { 'cloudwatch:namespace': MetricsNamespace } },
-        }),
+        this.counts(),
       ],
     });
     this.stateMachineArn = machine.stateMachineArn;
@@ -176,6 +174,7 @@ export class Backfill extends Construct {
       timeout: CHECK,
       definition: consistencyDefinition({
         partition,
+        brain: name,
         groups: schemas,
         database: offline.databaseName,
         workGroup: offline.workGroupName,
@@ -188,6 +187,7 @@ export class Backfill extends Construct {
       statements: [
         ...this.unloads(encryptionKey),
         new PolicyStatement({ actions: ['lambda:InvokeFunction'], resources: [functions.planner.functionArn, functions.check.functionArn] }),
+        this.counts(),
       ],
     });
     this.checkArn = check.stateMachineArn;
@@ -196,7 +196,7 @@ export class Backfill extends Construct {
     const byDefault = environment.scheduledBackfills ? BackfillSchedule.every(Duration.days(1)) : BackfillSchedule.onDemand();
     const hours = (props.schedule ?? byDefault)._hours();
     if (hours !== undefined) this.schedule(groups, hours, encryptionKey);
-    this.alarm(machine, props.name, groups, hours, maxSkew);
+    this.alarm(machine, check, name, groups, hours, maxSkew);
   }
 
   private tuned(tuning: BackfillTuning = {}): Required<BackfillTuning> {
@@ -284,10 +284,21 @@ export class Backfill extends Construct {
     }
   }
 
-  private alarm(machine: BrainStateMachine, brain: string, groups: readonly FeatureGroup[], hours: number | undefined, maxSkew: number): void {
-    this.alarms.push(machine.unsuccessfulAlarm(
-      this, 'Backfills that failed', 'A backfill failed, was stopped, or took too long. Its execution says why; the next one goes on with what it had computed.',
-    ));
+  private counts(): PolicyStatement {
+    return new PolicyStatement({
+      actions: ['cloudwatch:PutMetricData'], resources: ['*'], conditions: { StringEquals: { 'cloudwatch:namespace': MetricsNamespace } },
+    });
+  }
+
+  private alarm(
+    machine: BrainStateMachine, check: BrainStateMachine, brain: string, groups: readonly FeatureGroup[], hours: number | undefined, maxSkew: number,
+  ): void {
+    this.alarms.push(
+      machine.unsuccessfulAlarm(
+        this, 'Backfills that failed', 'A backfill failed, was stopped, or took too long. Its execution says why; the next one goes on with what it had computed.',
+      ),
+      check.unsuccessfulAlarm(check, 'Checks that failed', 'A consistency check failed, was stopped, or took too long: skew would not be seen. Its execution says why.'),
+    );
     for (const group of groups) {
       const of = (metricName: string, statistic: string) => new Metric({
         namespace: MetricsNamespace,
@@ -297,15 +308,10 @@ export class Backfill extends Construct {
         period: Duration.hours(1),
       });
       if (hours !== undefined) {
-        const range = Math.ceil(1.5 * hours) + 1;
-        this.alarms.push(new Alarm(this, `OverdueOf${group.name}`, {
-          alarmDescription: `No backfill of feature group ${group.name} was complete for ${range} hours, and one is due every ${hours}.`,
-          metric: of(MetricName.BACKFILL_COMPLETED, 'Sum'),
-          threshold: 1,
-          evaluationPeriods: range,
-          comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
-          treatMissingData: TreatMissingData.BREACHING,
-        }));
+        this.alarms.push(
+          overdue(this, `OverdueOf${group.name}`, `backfill of feature group ${group.name}`, of(MetricName.BACKFILL_COMPLETED, 'Sum'), hours),
+          overdue(check, `OverdueOf${group.name}`, `consistency check of feature group ${group.name}`, of(MetricName.CONSISTENCY_CHECKED, 'Sum'), hours),
+        );
       }
       this.alarms.push(new Alarm(this, `SkewOf${group.name}`, {
         alarmDescription: `More than ${maxSkew} % of a sample of feature group ${group.name} are absent or older online than offline: start a full backfill.`,
@@ -317,6 +323,19 @@ export class Backfill extends Construct {
       }));
     }
   }
+}
+
+/** An alarm on runs that do not come to their end in time. @param completed counts those that did, each hour @param hours between two runs */
+function overdue(scope: Construct, id: string, what: string, completed: Metric, hours: number): Alarm {
+  const range = Math.ceil(1.5 * hours) + 1;
+  return new Alarm(scope, id, {
+    alarmDescription: `No ${what} was complete for ${range} hours, and one is due every ${hours}.`,
+    metric: completed,
+    threshold: 1,
+    evaluationPeriods: range,
+    comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
+    treatMissingData: TreatMissingData.BREACHING,
+  });
 }
 
 /** A handler of ours that resources are connected to: their names become its variables. */

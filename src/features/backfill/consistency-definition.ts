@@ -1,10 +1,11 @@
 /** The state machine of the consistency check: a sample of entities, as offline says and as online does. */
-import { AslState, athenaSteps, groupSteps, groupTables, integration, otherwise, RETRIES } from './athena-steps';
-import { BackfillPath, FeatureGroupSchema } from '../../contract';
+import { AslState, athenaSteps, countStep, groupSteps, groupTables, integration, otherwise, RETRIES } from './athena-steps';
+import { BackfillPath, FeatureGroupSchema, MetricName } from '../../contract';
 
 export interface ConsistencyDefinitionProps {
   /** AWS partition, e.g. `aws`. */
   readonly partition: string;
+  readonly brain: string;
   readonly groups: readonly FeatureGroupSchema[];
   readonly database: string;
   readonly workGroup: string;
@@ -16,7 +17,7 @@ export interface ConsistencyDefinitionProps {
   readonly queryTimeoutSeconds: number;
 }
 
-/** pin the snapshot → draw and compute a sample → compare. Each run draws other entities. */
+/** pin the snapshot → draw and compute a sample → compare → report. Each run draws other entities. */
 export function consistencyDefinition(props: ConsistencyDefinitionProps): { StartAt: string; States: Record<string, AslState> } {
   const groups = groupTables(props.groups);
   const states: Record<string, AslState> = {
@@ -44,9 +45,10 @@ export function consistencyDefinition(props: ConsistencyDefinitionProps): { Star
       Output: '{% $states.result.Payload %}',
       Retry: RETRIES,
       Catch: [otherwise('Failed')],
-      Next: 'Done',
+      Next: 'Report',
     },
-    NothingOffline: { Type: 'Succeed', Output: { sampled: 0 } },
+    NothingOffline: { Type: 'Pass', Output: { sampled: 0 }, Next: 'Report' },
+    Report: countStep(props.partition, props.brain, MetricName.CONSISTENCY_CHECKED, 'Done'),
     Done: { Type: 'Succeed' },
     Failed: { Type: 'Fail', Error: '{% $failure.Error %}', Cause: '{% $failure.Cause %}' },
   };

@@ -78,22 +78,40 @@ describe('Backfill', () => {
   test('tells of failures, of groups that are overdue, and of skew', () => {
     const thresholds = Object.entries(alarmsOf(template)).map(([id, { Properties: p }]) => (
       [id.replace(/^Backfill|[0-9A-F]{8}$/g, ''), p.ComparisonOperator, p.Threshold, p.EvaluationPeriods, p.TreatMissingData]));
-    expect(thresholds).toEqual([
+    expect(thresholds.sort()).toEqual([
+      ['CheckFailed', 'GreaterThanOrEqualToThreshold', 1, 1, 'notBreaching'],
+      ['CheckOverdueOfcustomer', 'LessThanThreshold', 1, 37, 'breaching'],
       ['Failed', 'GreaterThanOrEqualToThreshold', 1, 1, 'notBreaching'],
       ['OverdueOfcustomer', 'LessThanThreshold', 1, 37, 'breaching'],
       ['SkewOfcustomer', 'GreaterThanThreshold', 1, 1, 'notBreaching'],
     ]);
   });
 
-  test('hears of a failure although nothing was stopped or late', () => {
-    const [metrics] = Object.values(alarmsOf(template)).flatMap(({ Properties: p }) => (p.Metrics === undefined ? [] : [p.Metrics]));
-    expect(metrics[0].Expression).toBe('FILL(failed, 0) + FILL(aborted, 0) + FILL(late, 0)');
+  test('hears of a failure of either machine although nothing was stopped or late', () => {
+    const failures = Object.values(alarmsOf(template)).flatMap(({ Properties: p }) => (p.Metrics === undefined ? [] : [p.Metrics]));
+    const machines = failures.map(([sum, ...metrics]) => {
+      expect(sum.Expression).toBe('FILL(failed, 0) + FILL(aborted, 0) + FILL(late, 0)');
+      return metrics[0].MetricStat.Metric.Dimensions[0].Value['Fn::GetAtt'][0];
+    });
+    expect(machines.sort()).toEqual([machineOf(template, /Check/)[0], machineOf(template, /Machine/)[0]].sort());
+  });
+
+  test('hears of backfills and of checks that do not come to their end, each by its own count', () => {
+    const counts = Object.entries(alarmsOf(template)).filter(([id]) => id.includes('Overdue')).map(([id, { Properties: p }]) => [id.includes('Check'), p.MetricName]);
+    expect(counts.sort()).toEqual([[false, 'BackfillCompleted'], [true, 'ConsistencyChecked']]);
+    // the machines count, and so must be allowed to
+    for (const role of [/MachineRole/, /CheckRole/]) {
+      template.hasResourceProperties('AWS::IAM::Policy', {
+        PolicyDocument: { Statement: Match.arrayWith([Match.objectLike({ Action: 'cloudwatch:PutMetricData' })]) }, Roles: [{ Ref: Match.stringLikeRegexp(role.source) }],
+      });
+    }
   });
 
   test('is started by hand where it is not scheduled, and then nothing is overdue', () => {
     const manual = Template.fromStack(create({ schedule: BackfillSchedule.onDemand() }).stack);
     manual.resourceCountIs('AWS::Scheduler::Schedule', 0);
-    expect(Object.keys(alarmsOf(manual))).toHaveLength(2);
+    expect(Object.keys(alarmsOf(manual)).filter((id) => /Overdue/.test(id))).toEqual([]);
+    expect(Object.keys(alarmsOf(manual))).toHaveLength(3);
   });
 
   test('what Athena computed is gone after a week', () => {

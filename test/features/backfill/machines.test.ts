@@ -278,23 +278,26 @@ describe('the consistency check', () => {
   const ask = (group = 'customer', more: Record<string, Handler> = {}) => (
     checker.run({ group }, { handlers: { ...handlers(), ...more }, name: 'one', clock: new VirtualClock(START) }));
 
-  test('draws a sample of a snapshot, and compares it', async () => {
+  test('draws a sample of a snapshot, compares it, and counts that it did', async () => {
     const { output } = await ask();
+    expect(world.completed).toMatchObject([{ Namespace: 'ThalosBrain', MetricData: [{ MetricName: 'ConsistencyChecked', Value: 1, Dimensions: [{ Value: 'demo' }, { Value: 'customer' }] }] }]);
     expect(world.questions).toMatchObject([{ asOf: START, sample: { size: 1000, seed: 'check-one' } }]);
     expect(output).toMatchObject({ ...sampled, asked: { group: { name: 'customer' }, prefix: 'runs/check-one/0/' } });
   });
 
-  test('has nothing to compare where nothing is offline', async () => {
+  test('has nothing to compare where nothing is offline, which is no check that is overdue', async () => {
     world.snapshot = undefined;
     expect((await ask()).output).toEqual({ sampled: 0 });
+    expect(world.completed).toMatchObject([{ MetricData: [{ MetricName: 'ConsistencyChecked', Value: 1 }] }]);
   });
 
-  test.each(['Pin', 'ReadPin', 'Plan', 'Compute', 'Compare'])('fails with the error of %s, after it was tried again', async (state) => {
+  test.each(['Pin', 'ReadPin', 'Plan', 'Compute', 'Compare', 'Report'])('fails with the error of %s, after it was tried again', async (state) => {
     const fail: Record<string, Handler> = {};
     for (const [name, handler] of Object.entries(handlers() as Record<string, Handler>)) {
       fail[name] = (args, call) => (call.state === state ? failing('Some.Error')(args, call) : handler(args, call));
     }
     expect(await ask('customer', fail)).toMatchObject({ status: 'FAILED', error: 'Some.Error', cause: 'why' });
+    expect(world.completed).toEqual([]);
   });
 
   test('refuses a group that is not declared', async () => {
