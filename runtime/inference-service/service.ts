@@ -76,7 +76,7 @@ export function createService(options: ServiceOptions): Service {
   const timers = new DeadlineTimers();
   const guarded = { timers, telemetry };
   const tellingMs = Math.min(RUNTIME_TELLING_MS, requestTimeoutMs / 2);
-  const runtime = new MicroBatcher(new GuardedModelRuntime(options.runtime, { ...guarded, tellingMs }), timers);
+  const runtime = new MicroBatcher(new GuardedModelRuntime(options.runtime, { ...guarded, tellingMs }), timers, telemetry);
   const store = options.features && new GuardedFeatureStore(options.features, guarded);
   const features = store && options.cacheFeatures ? new CachedFeatureStore({ store, clock, telemetry }) : store;
   const vectors = options.vectors && new GuardedVectorSearch(options.vectors, guarded);

@@ -3,13 +3,17 @@
  *
  * A request that finds the model idle goes at once. Others gather while a call runs, and go when it ends, when `maxSize` rows are there or when the
  * first of them has waited for `maxDelayMs`. So a lone caller never waits, and batches grow with the load.
+ *
+ * Where the model fails on a batch its requests go once more, each alone, as far as the version's budget of retries lasts: a tenth of its requests.
  */
 import { type CancelListener, RequestScope } from './deadline';
 import type { DeadlineTimers } from './deadline-timers';
+import { RetryBudget } from './retry-budget';
 import { joinable, joinRows, rowsOf, splitRows } from './tensor-batch';
 import type { Batching, ModelManifest } from '../../../src/contract';
 import { BrainError } from '../errors';
 import type { CallContext, ModelRef, ModelRuntime } from '../ports';
+import type { Telemetry } from '../telemetry';
 import type { Tensor } from '../tensors';
 
 export class MicroBatcher implements ModelRuntime {
@@ -17,7 +21,7 @@ export class MicroBatcher implements ModelRuntime {
   /** Null: the model does not batch. */
   private readonly joiners = new WeakMap<ModelRef, Joiner | null>();
 
-  constructor(private readonly runtime: ModelRuntime, private readonly timers: DeadlineTimers) {
+  constructor(private readonly runtime: ModelRuntime, private readonly timers: DeadlineTimers, private readonly telemetry: Telemetry) {
     if (runtime.stream) this.stream = (model, inputs, context) => runtime.stream!(model, inputs, context);
   }
 
@@ -29,7 +33,7 @@ export class MicroBatcher implements ModelRuntime {
     let joiner = this.joiners.get(model);
     if (joiner === undefined) {
       const { batching } = model.manifest;
-      joiner = batching && batchable(model.manifest) ? new Joiner(this.runtime, this.timers, model, batching) : null;
+      joiner = batching && batchable(model.manifest) ? new Joiner(this.runtime, this.timers, this.telemetry, model, batching) : null;
       this.joiners.set(model, joiner);
     }
     return joiner ? joiner.infer(inputs, context) : this.runtime.infer(model, inputs, context);
@@ -48,13 +52,18 @@ function batchable({ inputs, outputs, streaming }: ModelManifest): boolean {
 class Joiner {
   private readonly open: Batch[] = [];
   private running = 0;
+  private readonly retries: RetryBudget;
 
   constructor(
-    private readonly runtime: ModelRuntime, private readonly timers: DeadlineTimers, private readonly model: ModelRef,
-    private readonly batching: Batching,
-  ) {}
+    private readonly runtime: ModelRuntime, private readonly timers: DeadlineTimers, private readonly telemetry: Telemetry,
+    private readonly model: ModelRef, private readonly batching: Batching,
+  ) {
+    // one batch can be saved up for, however many requests it has
+    this.retries = new RetryBudget({ maxTokens: batching.maxSize });
+  }
 
   infer(inputs: readonly Tensor[], context: CallContext | undefined): Promise<Tensor[]> {
+    this.retries.deposit();
     const rows = rowsOf(inputs);
     if (rows === undefined || rows >= this.batching.maxSize) return this.runtime.infer(this.model, inputs, context);
     if (this.running === 0 && this.open.length === 0) return this.alone(inputs, context);
@@ -112,7 +121,7 @@ class Joiner {
       if (members.length === 1) members[0].succeed(outputs);
       else splitRows(outputs, members.map(({ rows }) => rows)).forEach((own, at) => members[at].succeed(own));
     } catch (error) {
-      if (members.length > 1 && error instanceof BrainError && error.code === 'MODEL_FAILED') await this.oneByOne(members);
+      if (members.length > 1 && error instanceof BrainError && error.code === 'MODEL_FAILED') await this.oneByOne(members, error);
       else for (const member of members) member.fail(error);
     } finally {
       group.end();
@@ -121,11 +130,24 @@ class Joiner {
     }
   }
 
-  /** The request that the model fails on must not fail its neighbours: each goes once more, alone. */
-  private async oneByOne(members: readonly Member[]): Promise<void> {
-    const waiting = members.filter(({ settled }) => !settled);
-    await Promise.all(waiting.map((member) => this.runtime.infer(this.model, member.inputs, member.context)
-      .then((outputs) => member.succeed(outputs), (error: unknown) => member.fail(error))));
+  /** The request that the model fails on must not fail its neighbours: each goes once more, alone, while the budget lasts. */
+  private async oneByOne(members: readonly Member[], failure: BrainError): Promise<void> {
+    const again: Promise<void>[] = [];
+    for (const member of members) {
+      if (member.settled) continue;
+      if (this.retries.tryWithdraw()) again.push(this.again(member));
+      else member.fail(failure);
+    }
+    if (again.length > 0) this.telemetry.count('retry', 'runtime', again.length);
+    await Promise.all(again);
+  }
+
+  private async again(member: Member): Promise<void> {
+    try {
+      member.succeed(await this.runtime.infer(this.model, member.inputs, member.context));
+    } catch (error) {
+      member.fail(error);
+    }
   }
 
   private ended(): void {

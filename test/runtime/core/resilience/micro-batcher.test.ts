@@ -5,6 +5,7 @@ import { RequestScope } from '../../../../runtime/core/resilience/deadline';
 import { DeadlineTimers } from '../../../../runtime/core/resilience/deadline-timers';
 import { MicroBatcher } from '../../../../runtime/core/resilience/micro-batcher';
 import { joinable, joinRows, splitRows } from '../../../../runtime/core/resilience/tensor-batch';
+import { NO_TELEMETRY } from '../../../../runtime/core/telemetry';
 import { byteStrings, type Tensor, texts } from '../../../../runtime/core/tensors';
 import type { ModelManifest } from '../../../../src/contract';
 import { SURGE } from '../brain.fixture';
@@ -53,12 +54,17 @@ describe('a micro-batcher', () => {
   let runtime: HeldRuntime;
   let batcher: MicroBatcher;
   let timers: DeadlineTimers;
+  let retries: number;
 
   beforeEach(() => {
     jest.useFakeTimers();
     timers = new DeadlineTimers({ now: () => Date.now() });
     runtime = new HeldRuntime();
-    batcher = new MicroBatcher(runtime, timers);
+    retries = 0;
+    const count = (event: string, dependency: string, times = 1) => {
+      if (event === 'retry' && dependency === 'runtime') retries += times;
+    };
+    batcher = new MicroBatcher(runtime, timers, { ...NO_TELEMETRY, count });
   });
 
   afterEach(() => jest.useRealTimers());
@@ -143,17 +149,70 @@ describe('a micro-batcher', () => {
     expect(await Promise.all(answers)).toEqual(['RUNTIME_UNAVAILABLE', 'RUNTIME_UNAVAILABLE']);
   });
 
+  /** Requests that are answered: each pays a tenth of a retry. */
+  const healthy = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      const answer = ask(undefined, 1);
+      runtime.calls.at(-1)!.answer();
+      await answer;
+    }
+    runtime.calls.length = 0;
+  };
+  const badRow = () => new BrainError('MODEL_FAILED', 'a bad row');
+
   test('a request that the model fails on does not fail its neighbours', async () => {
+    await healthy(20);
     void ask(undefined, 0);
     const answers = [ask(undefined, 1), ask(undefined, 2)];
     await jest.advanceTimersByTimeAsync(10);
-    runtime.calls[1]!.fail(new BrainError('MODEL_FAILED', 'a bad row'));
+    runtime.calls[1]!.fail(badRow());
     await settle();
     expect(runtime.calls).toHaveLength(4);
-    runtime.calls[2]!.fail(new BrainError('MODEL_FAILED', 'a bad row'));
+    runtime.calls[2]!.fail(badRow());
     runtime.calls[3]!.answer();
     expect(await Promise.all(answers)).toEqual(['MODEL_FAILED', [2]]);
     expect(runtime.calls).toHaveLength(4);
+    expect(retries).toBe(2);
+  });
+
+  test('what the budget of retries does not pay for fails as its batch did', async () => {
+    await healthy(8);
+    void ask(undefined, 0);
+    const answers = [ask(undefined, 1), ask(undefined, 2), ask(undefined, 3)];
+    await jest.advanceTimersByTimeAsync(10);
+    runtime.calls[1]!.fail(badRow());
+    await settle();
+    // twelve requests were made: one retry and two tenths
+    expect(runtime.calls.slice(2).map(({ inputs }) => inputs)).toEqual([rows(1)]);
+    runtime.calls[2]!.answer();
+    expect(await Promise.all(answers)).toEqual([[1], 'MODEL_FAILED', 'MODEL_FAILED']);
+    expect(retries).toBe(1);
+  });
+
+  test('of the requests of a model that fails on everything no more than a tenth go again', async () => {
+    const infer = jest.spyOn(runtime, 'infer').mockImplementation(() => Promise.reject(badRow()));
+    for (let round = 0; round < 50; round++) {
+      const answers = [ask(undefined, 0), ask(undefined, 1), ask(undefined, 2), ask(undefined, 3)];
+      expect(await Promise.all(answers)).toEqual(new Array(4).fill('MODEL_FAILED'));
+      await settle();
+    }
+    expect(retries).toBe(20);
+    // of each round the first one, and the others together
+    expect(infer).toHaveBeenCalledTimes(100 + retries);
+  });
+
+  test('a retry is not spent on one that is gone', async () => {
+    await healthy(20);
+    void ask(undefined, 0);
+    const controller = new AbortController();
+    const answers = [ask({ signal: controller.signal }, 1), ask(undefined, 2)];
+    await jest.advanceTimersByTimeAsync(10);
+    controller.abort(new BrainError('CANCELLED', 'gone'));
+    runtime.calls[1]!.fail(badRow());
+    await settle();
+    runtime.calls[2]!.answer();
+    expect(await Promise.all(answers)).toEqual(['CANCELLED', [2]]);
+    expect(retries).toBe(1);
   });
 
   test('each request ends at its own deadline, and the joint call when all are gone', async () => {
