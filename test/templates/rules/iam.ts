@@ -75,7 +75,7 @@ export const ANY_RESOURCE: readonly (Allowed & { readonly actions: RegExp })[] =
   {
     pattern: /^\*$/,
     actions: /^cloudwatch:PutMetricData$/,
-    where: /BackfillMachineAccess/,
+    where: /Backfill(Machine|Check)Access/,
     reason: 'the call takes no resource (service authorization reference, Amazon CloudWatch); the statement names our namespace in a condition',
   },
   {
