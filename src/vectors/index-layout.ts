@@ -9,6 +9,12 @@ import { advise, fail } from '../private/fail';
 /** Zones that data nodes stand in, where there is more than one node. */
 export const ZONES = 3;
 
+/**
+ * Generations whose graphs of FAISS are in memory while one is warmed: the one that answers, the one before, and the new one. Nobody searches the one before,
+ * but the plugin lets go of graphs only for want of room (`knn.cache.item.expiry.enabled` is off by default), which opens its circuit breaker.
+ */
+const LOADED_GENERATIONS = 3;
+
 const GIB = 2 ** 30;
 
 /** How an index lies on the nodes of a store. Fails where OpenSearch would refuse it, or leave copies without a node. */
@@ -41,7 +47,8 @@ interface Need {
  * Fails where graphs would not fit the memory of the data nodes that are left without one zone: those of FAISS into the share of native memory that the
  * plugin's circuit breaker leaves them, those of Lucene into what remains for the file cache.
  *
- * Two generations stand side by side while one is built; the graphs of the old one are evicted as the new one's are loaded.
+ * For FAISS that is {@link LOADED_GENERATIONS}: a build must end without an eviction, which makes the plugin refuse documents, and the build with them. What
+ * Lucene's files no longer have in the cache is read again.
  */
 export function requireFit(scope: IConstruct, indexes: readonly VectorIndex[], capacity: VectorCapacity): void {
   const unsized = indexes.filter(({ _size }) => _size.vectors === undefined).map(({ name }) => name);
@@ -56,7 +63,7 @@ export function requireFit(scope: IConstruct, indexes: readonly VectorIndex[], c
     return;
   }
   if (fits(need, dataNodeType, dataNodes)) return;
-  const wanted = [need.native > 0 ? `${say(need.native)} of native memory for FAISS` : '', need.cache > 0 ? `${say(need.cache)} of file cache for Lucene` : ''];
+  const wanted = [need.native > 0 ? `${say(need.native)} of native memory for FAISS, with ${LOADED_GENERATIONS} generations of each` : '', need.cache > 0 ? `${say(need.cache)} of file cache for Lucene` : ''];
   const has = dataNodes * servingShare(dataNodes) * offHeapGiB(dataNodeType)!;
   fail(scope, 'VectorMemory', `the vector indexes need ${wanted.filter(Boolean).join(' and ')}, but ${dataNodes} × ${dataNodeType}${dataNodes > 1 ? ' without one zone' : ''} have `
     + `${say(has * GRAPH_SHARE)} of native memory within the circuit breaker (${GRAPH_SHARE * 100} %) and ${say(has)} beside their heaps in all: `
@@ -69,7 +76,8 @@ function needOf(scope: IConstruct, indexes: readonly VectorIndex[], capacity: Ve
     const schema = index._toSchema();
     const place = graphPlace(schema);
     if (place === 'disk') continue;
-    need[place] += graphBytes(schema, index._size.vectors ?? 0) * (layoutOf(scope, index, capacity).replicas + 1) / GIB;
+    const generations = place === 'native' ? LOADED_GENERATIONS : 1;
+    need[place] += generations * graphBytes(schema, index._size.vectors ?? 0) * (layoutOf(scope, index, capacity).replicas + 1) / GIB;
   }
   return need;
 }
