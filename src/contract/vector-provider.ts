@@ -14,9 +14,7 @@ export interface VectorStoreDeclaration {
   readonly indexes: readonly DeclaredVectorIndex[];
   /** ARNs of the roles that search. */
   readonly searchers: readonly string[];
-  /** ARNs of the roles that build generations. */
-  readonly loaders: readonly string[];
-  /** ARNs of the roles that take snapshots and restore them into scratch indexes. */
+  /** ARNs of the roles that restore snapshots into scratch indexes. */
   readonly keepers: readonly string[];
   readonly snapshots?: SnapshotDeclaration;
   /** How long a generation stays that no alias stands for, days. @default - for ever: the version of OpenSearch cannot tell */
@@ -28,6 +26,8 @@ export interface VectorStoreDeclaration {
 export interface DeclaredVectorIndex {
   readonly schema: VectorIndexSchema;
   readonly layout: VectorIndexLayout;
+  /** ARNs of the roles that build generations of it. */
+  readonly loaders: readonly string[];
 }
 
 /** Where snapshots go, and how many stay. */
@@ -44,7 +44,8 @@ export interface SnapshotDeclaration {
 export const VectorStoreName = {
   /** Roles of the domain's own access control. */
   SEARCHER: 'thalos_vector_searcher',
-  LOADER: 'thalos_vector_loader',
+  /** One for each index: who builds one does nothing to another. */
+  loader: (index: string) => `thalos_vector_loader_${index}`,
   KEEPER: 'thalos_vector_keeper',
   REPOSITORY: 'thalos-vectors',
   /** Policy that takes and deletes snapshots. */

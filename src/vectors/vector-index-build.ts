@@ -102,10 +102,10 @@ export class VectorIndexBuild extends Construct {
     this.role = fn.role;
     this.functionArn = fn.functionArn;
     if (Stack.of(this) === Stack.of(store)) {
-      store._addLoader(fn.role);
+      store._addLoader(fn.role, index);
     } else {
       advise(this, 'vectorBuilderUnmapped', `The builder of ${index.name} stands in another stack than its store, whose access control cannot name it: `
-        + `map its role to ${VectorStoreName.LOADER} by hand, or put it into the store's stack.`);
+        + `map its role to ${VectorStoreName.loader(index.name)} by hand, or put it into the store's stack.`);
     }
 
     const machine = new BrainStateMachine(this, 'Machine', {

@@ -170,7 +170,8 @@ export class VectorStore extends VectorStoreBase {
   private functions?: SecurityGroup;
   private readonly capacity: VectorCapacity;
   private readonly searchers: IRole[] = [];
-  private readonly loaders: IRole[] = [];
+  /** By name of the index that they build. */
+  private readonly loaders = new Map<string, IRole[]>();
   private readonly keepers: IRole[] = [];
   private vpcAdmitted = false;
 
@@ -266,9 +267,8 @@ export class VectorStore extends VectorStoreBase {
       snapshotRole: snapshots?.role,
       indexNames: this._indexNames,
       declaration: () => ({
-        indexes,
+        indexes: indexes.map((index) => ({ ...index, loaders: arns(this.loaders.get(index.schema.name) ?? []) })),
         searchers: arns(this.searchers),
-        loaders: arns(this.loaders),
         keepers: arns(this.keepers),
         ...snapshots ? { snapshots: snapshots.declaration() } : {},
         ...isAtLeast(version, ALIAS_CONDITIONS) ? { retentionDays: RETENTION_DAYS } : {},
@@ -290,15 +290,15 @@ export class VectorStore extends VectorStoreBase {
 
   connectLoader(workload: IWorkload, source?: ISecurityGroup): void {
     super.connectLoader(workload, source);
-    this._addLoader(workload.role);
+    for (const index of this.indexes) this._addLoader(workload.role, index);
   }
 
-  /** Gives a role what a build of a generation needs of the domain's own access control; its policies are its owner's. @internal */
-  _addLoader(role: IRole): void {
-    this.loaders.push(role);
+  /** Gives a role what a build of a generation of this index needs of the domain's own access control; its policies are its owner's. @internal */
+  _addLoader(role: IRole, { name }: VectorIndex): void {
+    this.loaders.set(name, [...this.loaders.get(name) ?? [], role]);
   }
 
-  /** Gives a role what snapshots and restores into scratch indexes need of it. @internal */
+  /** Gives a role what restores into scratch indexes need of it. @internal */
   _addKeeper(role: IRole): void {
     this.keepers.push(role);
   }

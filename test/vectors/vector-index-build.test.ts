@@ -68,6 +68,15 @@ describe('VectorIndexBuild', () => {
     });
   });
 
+  test('is a loader of its own index alone', () => {
+    const { template } = create({}, [index('flats'), index('trips')]);
+    const [{ Properties: { Declaration: { 'Fn::Join': [, parts] } } }] = Object.values(template.findResources('Custom::ThalosVectorIndexes'));
+    const declared = JSON.parse(parts.map((part: unknown) => (typeof part === 'string' ? part : `<${Object.values(part as object).flat()[0]}>`)).join(''));
+    expect(declared.indexes.map(({ schema, loaders }: { schema: { name: string }; loaders: string[] }) => [schema.name, loaders])).toEqual([
+      ['flats', [expect.stringMatching(/^<BuildFunction/)]], ['trips', [expect.stringMatching(/^<Build1Function/)]],
+    ]);
+  });
+
   test('has its index beside the code: that of an index with all fields that it may have does not fit into variables', () => {
     const fields = Array.from({ length: 100 }, (_, at) => VectorField.keyword(`a_field_with_a_name_that_says_something_${at}`));
     const wide = VectorIndex.define('wide', { dimension: 8, similarity: Similarity.COSINE, fields });

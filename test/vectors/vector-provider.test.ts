@@ -71,9 +71,8 @@ describe('the function that makes the indexes of a vector store', () => {
     store.connectSearcher(new TestWorkload(stack, 'Service'));
     store.connectLoader(new TestWorkload(stack, 'Builder'));
     expect(declared(template())).toEqual({
-      indexes: [{ schema: store.indexes[0]._toSchema(), layout: { shards: 1, replicas: 2, buildReplicas: 2 } }],
+      indexes: [{ schema: store.indexes[0]._toSchema(), layout: { shards: 1, replicas: 2, buildReplicas: 2 }, loaders: [expect.stringContaining('<Builder')] }],
       searchers: [expect.stringContaining('<Service')],
-      loaders: [expect.stringContaining('<Builder')],
       keepers: [],
       snapshots: {
         repository: { type: 's3', settings: { bucket: expect.stringContaining('<VectorsSnapshots'), region: 'eu-west-1', role_arn: expect.stringContaining('<VectorsSnapshotsRole') } },

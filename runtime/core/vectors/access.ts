@@ -1,6 +1,6 @@
 /** Roles of a store's own access control: what searchers, loaders and keepers may do, and nothing else (OpenSearch documentation, "Permissions"). */
 import { generationIndex, generationPattern } from './index-body';
-import { VECTOR_BUILDS_INDEX, type VectorStoreDeclaration, VectorStoreName } from '../../../src/contract';
+import { type DeclaredVectorIndex, VECTOR_BUILDS_INDEX, type VectorStoreDeclaration, VectorStoreName } from '../../../src/contract';
 
 interface IndexPermission {
   readonly index_patterns: readonly string[];
@@ -31,7 +31,7 @@ const RECORD = ['indices:admin/create', 'indices:data/read/get', 'indices:data/r
 const KEEP_LIVE = ['indices:data/read/search', 'indices:admin/aliases/get', 'indices:admin/mappings/get'];
 const KEEP_SCRATCH = ['indices:admin/create', 'indices:admin/delete', 'indices:admin/get', 'indices:data/read/search', 'indices:admin/refresh*', 'indices:data/write/index'];
 
-export function storeRoles({ indexes, searchers, loaders, keepers }: VectorStoreDeclaration): StoreRole[] {
+export function storeRoles({ indexes, searchers, keepers }: VectorStoreDeclaration): StoreRole[] {
   const aliases = indexes.map(({ schema }) => schema.name);
   const generations = indexes.map(({ schema }) => generationPattern(schema));
   const scratch = indexes.map(({ schema }) => generationIndex({ name: VectorStoreName.SCRATCH }, schema.name));
@@ -42,21 +42,10 @@ export function storeRoles({ indexes, searchers, loaders, keepers }: VectorStore
       index_permissions: [{ index_patterns: [...aliases, ...generations], allowed_actions: SEARCH }],
       holders: searchers,
     },
-    {
-      name: VectorStoreName.LOADER,
-      cluster_permissions: ['indices:data/write/bulk', 'indices:data/read/mget', 'cluster:monitor/health', 'cluster:admin/knn_warmup_action', 'cluster:admin/knn_stats_action'],
-      index_permissions: [
-        { index_patterns: [...aliases, ...generations], allowed_actions: LOAD },
-        { index_patterns: [VECTOR_BUILDS_INDEX], allowed_actions: RECORD },
-      ],
-      holders: loaders,
-    },
+    ...indexes.map(loaderRole),
     {
       name: VectorStoreName.KEEPER,
-      cluster_permissions: [
-        'cluster:admin/snapshot/create', 'cluster:admin/snapshot/get', 'cluster:admin/snapshot/status*', 'cluster:admin/snapshot/restore', 'cluster:monitor/health',
-        'indices:data/read/msearch',
-      ],
+      cluster_permissions: ['cluster:admin/snapshot/get', 'cluster:admin/snapshot/restore', 'cluster:monitor/health'],
       index_permissions: [
         { index_patterns: [...aliases, ...generations], allowed_actions: KEEP_LIVE },
         { index_patterns: scratch, allowed_actions: KEEP_SCRATCH },
@@ -64,4 +53,17 @@ export function storeRoles({ indexes, searchers, loaders, keepers }: VectorStore
       holders: keepers,
     },
   ];
+}
+
+/** The records of all builds are in one index: documents have no rights of their own where they are written. */
+function loaderRole({ schema, loaders }: DeclaredVectorIndex): StoreRole {
+  return {
+    name: VectorStoreName.loader(schema.name),
+    cluster_permissions: ['indices:data/write/bulk', 'indices:data/read/mget', 'cluster:monitor/health', 'cluster:admin/knn_warmup_action', 'cluster:admin/knn_stats_action'],
+    index_permissions: [
+      { index_patterns: [schema.name, generationPattern(schema)], allowed_actions: LOAD },
+      { index_patterns: [VECTOR_BUILDS_INDEX], allowed_actions: RECORD },
+    ],
+    holders: loaders,
+  };
 }

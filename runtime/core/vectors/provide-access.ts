@@ -12,11 +12,14 @@ const mappingPath = (name: string): string => `/_plugins/_security/api/rolesmapp
 
 /** @param before what was declared before: who is in it and no longer declared loses access, and nobody else */
 export async function provideAccess(store: StoreApi, declared: VectorStoreDeclaration, before?: VectorStoreDeclaration): Promise<void> {
-  const past = new Map((before ? storeRoles(before) : []).map(({ name, holders }) => [name, holders]));
-  for (const { name, holders, ...permissions } of storeRoles(declared)) {
+  const roles = storeRoles(declared);
+  const past = new Map((before ? storeRoles(before) : []).map((role) => [role.name, role]));
+  for (const { name, holders, ...permissions } of roles) {
     await store.call('PUT', rolePath(name), { body: permissions });
-    await putMapping(store, name, await mappingWithout(store, name, past.get(name) ?? []), holders);
+    await putMapping(store, name, await mappingWithout(store, name, past.get(name)?.holders ?? []), holders);
+    past.delete(name);
   }
+  await removeAccess(store, [...past.values()], declared.keepData);
 }
 
 /** Removes roles and mappings; a role stays where somebody else was mapped to it and data are kept, which are of use to nobody else. */

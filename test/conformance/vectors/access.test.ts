@@ -20,19 +20,19 @@ const LAYOUT = { shards: 1, replicas: 0, buildReplicas: 0 };
 const GATE = { k: 5, sample: 20, least: 0.8 };
 const role = (name: string) => `arn:aws:iam::111111111111:role/${name}`;
 const own = itemsIndex('own');
+const beside = itemsIndex('beside');
 /** Nobody declares it: it is somebody else's. */
 const foreign = itemsIndex('foreign');
 const declared: VectorStoreDeclaration = {
-  indexes: [{ schema: own, layout: LAYOUT }],
+  indexes: [{ schema: own, layout: LAYOUT, loaders: [role('builder')] }, { schema: beside, layout: LAYOUT, loaders: [role('other')] }],
   searchers: [role('service')],
-  loaders: [role('builder')],
   keepers: [role('keeper')],
   snapshots: { repository: { type: 'fs', settings: { location: 'kept' } }, schedule: '30 */6 * * *', retentionDays: 14 },
   retentionDays: 30,
   keepData: true,
 };
 
-const CALLERS = ['master', 'service', 'builder', 'keeper', 'guest', 'stranger'] as const;
+const CALLERS = ['master', 'service', 'builder', 'other', 'keeper', 'guest', 'stranger'] as const;
 type Caller = typeof CALLERS[number];
 
 let server: OpenSearchServer;
@@ -89,6 +89,26 @@ test('a loader builds generations, switches and returns, and does nothing to an 
   await expect(as('builder').call('DELETE', '/foreign.1')).rejects.toMatchObject(REFUSED);
 });
 
+test('a loader of one index does nothing to another of the same store: it deletes, seals, fills and takes away none of it', async () => {
+  expect(await build('other', beside)).toBe('2');
+  await expect(build('builder', beside, 'theirs')).rejects.toMatchObject(REFUSED);
+  const aliases = (...actions: object[]) => ['POST', '/_aliases', { actions }] as const;
+  for (const [method, path, body] of [
+    ['DELETE', '/beside.2'],
+    ['PUT', '/beside.2/_settings', { index: { 'blocks.write': false } }],
+    ['PUT', '/beside.2/_doc/x', {}],
+    ['POST', '/beside.2/_forcemerge'],
+    ['PUT', '/beside.3'],
+    ['POST', '/beside/_search'],
+    aliases({ remove_index: { index: 'beside.1' } }),
+    aliases({ remove: { index: 'beside.2', alias: beside.name } }),
+    aliases({ add: { index: 'beside.1', alias: beside.name } }),
+    aliases({ add: { index: 'own.2', alias: own.name } }, { remove_index: { index: 'beside.1' } }),
+  ] as const) await expect(as('builder').call(method, path, { body })).rejects.toMatchObject(REFUSED);
+  const [{ generation, hits }] = await search('service', beside);
+  expect([generation, hits.length]).toEqual(['2', 3]);
+});
+
 test('an alias has no rights of its own: where a generation of one is put behind that of another, its answer is none, alone and beside the true one', async () => {
   const change = (caller: 'builder' | 'master', action: 'add' | 'remove', index: string) => as(caller).call('POST', '/_aliases', { body: { actions: [{ [action]: { index, alias: foreign.name } }] } });
   const refused = (text: string) => expect(search('master', foreign)).rejects.toMatchObject({ code: 'VECTOR_STORE_UNAVAILABLE', message: expect.stringContaining(text) });
@@ -113,12 +133,15 @@ test('a searcher searches its index through the alias, and reads, writes and del
   ] as const) await expect(as('service').call(method, path, { body })).rejects.toMatchObject(REFUSED);
 });
 
-test('a keeper takes a snapshot and restores it beside the original, which it cannot change', async () => {
-  await as('keeper').call('PUT', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`, { query: { wait_for_completion: 'true' }, body: { indices: 'own.*', include_global_state: false } });
+test('a keeper restores a snapshot beside the original, which it cannot change, and takes none', async () => {
+  await as('master').call('PUT', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`, { query: { wait_for_completion: 'true' }, body: { indices: 'own.*', include_global_state: false } });
   const repository = new OpenSearchSnapshots(as('keeper'), VectorStoreName.REPOSITORY, { buildReplicas: 0 });
   const verdict = await runDrill({ cluster: openGenerations(urlOf('keeper')), repository }, own, GATE);
   expect(verdict.report).toMatchObject({ snapshot: 'daily-1', generation: '2', completeness: 1 });
-  for (const [method, path] of [['DELETE', '/own.2'], ['DELETE', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`], ['GET', '/foreign/_search'], ['GET', '/_plugins/_security/api/roles']]) {
+  for (const [method, path] of [
+    ['PUT', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-2`], ['DELETE', '/own.2'],
+    ['DELETE', `/_snapshot/${VectorStoreName.REPOSITORY}/daily-1`], ['GET', '/foreign/_search'], ['GET', '/_plugins/_security/api/roles'],
+  ]) {
     await expect(as('keeper').call(method, path)).rejects.toMatchObject(REFUSED);
   }
 });

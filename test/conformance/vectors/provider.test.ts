@@ -15,6 +15,7 @@ import { HttpFaults } from '../../support/http-faults';
 
 jest.setTimeout(300_000);
 
+const LOADERS = ['arn:aws:iam::111111111111:role/builder'];
 const LAYOUT = { shards: 1, replicas: 0, buildReplicas: 0 };
 let server: OpenSearchServer;
 let client: Client;
@@ -33,9 +34,8 @@ beforeEach(async () => {
   store = await ManagementProxy.start(server.port, { security: true });
   index = itemsIndex(`own-${++made}`);
   declared = {
-    indexes: [{ schema: index, layout: LAYOUT }],
+    indexes: [{ schema: index, layout: LAYOUT, loaders: LOADERS }],
     searchers: ['arn:aws:iam::111111111111:role/service'],
-    loaders: ['arn:aws:iam::111111111111:role/builder'],
     keepers: [],
     snapshots: { repository: { type: 'fs', settings: { location: `at-${made}` } }, schedule: '30 */6 * * *', retentionDays: 14 },
     retentionDays: 30,
@@ -68,7 +68,7 @@ function run({ type = 'Create', now = declared, before = now, port = store.port 
 }
 
 const redeclared = (change: Partial<VectorIndexSchema>): VectorStoreDeclaration => (
-  { ...declared, indexes: [{ schema: { ...index, ...change }, layout: LAYOUT }] }
+  { ...declared, indexes: [{ schema: { ...index, ...change }, layout: LAYOUT, loaders: LOADERS }] }
 );
 const behind = async (alias: string) => Object.keys((await client.indices.getAlias({ name: alias })).body);
 const exists = async (name: string) => (await client.indices.exists({ index: name })).body;
@@ -213,7 +213,7 @@ describe('the function that makes the indexes of a vector store', () => {
 
   test.each([[true, 'keeps'], [false, 'deletes']])('where data is kept (%s), %s the generations of what is no longer declared, and of what goes', async (keepData) => {
     const other = itemsIndex(`other-${made}`);
-    const both = { ...declared, keepData, indexes: [...declared.indexes, { schema: other, layout: LAYOUT }] };
+    const both = { ...declared, keepData, indexes: [...declared.indexes, { schema: other, layout: LAYOUT, loaders: LOADERS }] };
     await run({ now: both });
     await run({ type: 'Update', now: { ...declared, keepData }, before: both });
     expect(await exists(`${other.name}.1`)).toBe(keepData);

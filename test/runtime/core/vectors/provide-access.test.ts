@@ -5,7 +5,16 @@ import { VectorStoreName, type VectorStoreDeclaration } from '../../../../src/co
 
 const API = '/_plugins/_security/api';
 const SEARCHERS = `${API}/rolesmapping/${VectorStoreName.SEARCHER}`;
-const declared = (searchers: readonly string[]): VectorStoreDeclaration => ({ indexes: [], searchers, loaders: [], keepers: [], keepData: true });
+const declared = (searchers: readonly string[]): VectorStoreDeclaration => ({ indexes: [], searchers, keepers: [], keepData: true });
+const indexed = (loaders: Readonly<Record<string, readonly string[]>>, keepData = true): VectorStoreDeclaration => ({
+  ...declared([]),
+  keepData,
+  indexes: Object.entries(loaders).map(([name, own]) => ({
+    schema: { name, dimension: 2, similarity: 'l2', engine: 'faiss', fields: [], hnsw: { m: 16, efConstruction: 100, efSearch: 100 } },
+    layout: { shards: 1, replicas: 0, buildReplicas: 0 },
+    loaders: own,
+  })),
+});
 
 /** The documents of a security plugin, by path. */
 class Documents implements StoreApi {
@@ -56,6 +65,20 @@ describe('access to a vector store', () => {
     store.kept.set(SEARCHERS, { ...store.searchers, backend_roles: [...store.searchers.backend_roles, 'guest'] });
     await provideAccess(store, declared(['service', 'new']), declared(['service', 'old']));
     expect(store.searchers.backend_roles).toEqual(['guest', 'service', 'new']);
+  });
+
+  test('to build an index is its own, names no other, and goes with the index', async () => {
+    const store = new Documents();
+    const both = indexed({ flats: ['one', 'all'], trips: ['two', 'all'] });
+    await provideAccess(store, both);
+    const [flats, trips] = ['flats', 'trips'].map((name) => `${API}/rolesmapping/${VectorStoreName.loader(name)}`);
+    expect([store.kept.get(flats), store.kept.get(trips)]).toEqual([{ backend_roles: ['one', 'all'] }, { backend_roles: ['two', 'all'] }]);
+    const { index_permissions } = store.kept.get(`${API}/roles/${VectorStoreName.loader('flats')}`);
+    expect(index_permissions.map(({ index_patterns }: { index_patterns: string[] }) => index_patterns)).toEqual([['flats', 'flats.*'], ['thalos.builds']]);
+
+    await provideAccess(store, indexed({ flats: ['one'] }), both);
+    expect(store.kept.get(flats).backend_roles).toEqual(['one']);
+    expect([...store.kept.keys()].filter((path) => path.includes('trips'))).toEqual([]);
   });
 
   test('goes with the store; with kept data it stays for who was mapped by hand', async () => {
