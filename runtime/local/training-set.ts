@@ -17,7 +17,7 @@ const SNAPSHOT = /^[0-9]{1,19}$/;
 /** For sets on S3; region and credentials are those that every tool of AWS finds. */
 const AWS_OPTIONS = {
   'database': { type: 'string', shown: '--database <name>', text: 'on AWS: the Glue database of the offline tables' },
-  'work-group': { type: 'string', shown: '--work-group <name>', text: 'on AWS: the work group of Athena (default: primary)' },
+  'work-group': { type: 'string', shown: '--work-group <name>', text: 'on AWS: the work group of Athena that reads the offline tables' },
 } as const satisfies Command['options'];
 
 export const TRAINING_SET_CREATE: Command = {
@@ -31,7 +31,7 @@ export const TRAINING_SET_CREATE: Command = {
   ],
   options: {
     'groups': { type: 'string', shown: '--groups <names>', text: 'feature groups, with commas; all features, or some: drivers:rating+trips' },
-    'out': { type: 'string', shown: '--out <folder>', text: 'where the set is to be; nothing may be there yet. s3://bucket/name: on AWS, by Athena' },
+    'out': { type: 'string', shown: '--out <folder>', text: 'where the set is to be; nothing may be there yet. s3://bucket/training-sets/name: on AWS, by Athena' },
     'time': { type: 'string', shown: '--time <column>', text: 'when a label was made (default: event_time)' },
     'entity': { type: 'string', shown: '--entity <key=column>', text: 'where columns are not named as entity keys, with commas; group.key=column for one group' },
     'known-at': { type: 'string', shown: '--known-at <label|now>', text: 'whether rows count that came in after the label (default: label, they do not)' },

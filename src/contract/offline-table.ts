@@ -43,5 +43,14 @@ export function offlineTableName({ name, version }: Pick<FeatureGroupSchema, 'na
   return `${name.replace(/-/g, '_')}_v${version}`;
 }
 
+/**
+ * Name of a table over the files of a training set, which lives as long as they are looked at. That of a group ends otherwise, whatever its name.
+ *
+ * @param set 16 hexadecimal digits, or `*` for the tables of all sets
+ */
+export function trainingSetTableName(set: string, what: 'labels' | 'data'): string {
+  return `training_set_${set}_${what}`;
+}
+
 /** Beside the function that delivers: the schemas of the groups that it knows, a JSON array. */
 export const FEATURE_GROUPS_FILE = 'feature-groups.json';

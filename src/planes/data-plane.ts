@@ -88,7 +88,7 @@ export class DataPlane extends Construct {
       this.backfill = this.createBackfill(props, this.features);
     }
     this.trainingSets = !this.features?.offline ? undefined : new TrainingSetStore(this, 'TrainingSets', {
-      environment, encryptionKey: keys.training, artifacts: this.artifacts, retention: props.storage?.trainingSets,
+      environment, encryptionKey: keys.training, artifacts: this.artifacts, source: this.features.offline, retention: props.storage?.trainingSets,
     });
     if (vectorIndexes.length > 0) {
       this.vectorSource = props.vectorStore?.source ?? this.createVectorSource(props);

@@ -2,7 +2,7 @@ import { Duration, RemovalPolicy, Resource } from 'aws-cdk-lib';
 import { AnyPrincipal, Effect, Policy, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
-import { Construct } from 'constructs';
+import { Construct, IConstruct } from 'constructs';
 import { ArtifactStore } from './artifact-store';
 import { privateBucket, UNFINISHED_UPLOADS } from './private-bucket';
 import { StorageTiering } from './storage-tiering';
@@ -20,6 +20,12 @@ export interface RetentionOptions {
   readonly expiration?: Duration;
 }
 
+/** What training sets are computed from. */
+export interface ITrainingSetSource extends IConstruct {
+  /** Lets a workload query it, and keep tables of its own over a set's files for as long as it makes or verifies the set. */
+  connectTrainingSetMaker(workload: IWorkload): void;
+}
+
 /** Properties of {@link TrainingSetStore}. */
 export interface TrainingSetStoreProps {
   /** Decides the removal policy: where data outlives the stack, nobody may delete a training set. */
@@ -28,6 +34,8 @@ export interface TrainingSetStoreProps {
   readonly encryptionKey: IKey;
   /** Keeps the bucket's access log, beside its own. */
   readonly artifacts: ArtifactStore;
+  /** What the sets are computed from: who may write them may do that too. @default - writers compute them elsewhere */
+  readonly source?: ITrainingSetSource;
   /** @default - training sets never expire: a model is explained by what it was trained on */
   readonly retention?: RetentionOptions;
 }
@@ -44,11 +52,13 @@ export class TrainingSetStore extends Resource {
   readonly bucket: Bucket;
 
   private readonly encryptionKey: IKey;
+  private readonly source?: ITrainingSetSource;
 
   constructor(scope: Construct, id: string, props: TrainingSetStoreProps) {
     super(scope, id);
     const { environment, encryptionKey, artifacts, retention = {} } = props;
     this.encryptionKey = encryptionKey;
+    this.source = props.source;
     if (retention.expiration) requireDays(this, 'TrainingSetExpiration', 'expiration of training sets', retention.expiration, 1);
     const tiering = retention.tiering ?? StorageTiering.byAge();
 
@@ -82,9 +92,13 @@ export class TrainingSetStore extends Resource {
     this.connect('Read', workload, ['s3:GetObject'], ['kms:Decrypt']);
   }
 
-  /** Lets a workload write training sets and read them, and tells it the bucket. */
+  /**
+   * Lets a workload make training sets, verify and read them, and tells it the bucket, and database and workgroup of what they are computed from.
+   * It deletes nothing: what an attempt leaves that failed stays, without a manifest.
+   */
   connectWriter(workload: IWorkload): void {
     this.connect('Write', workload, ['s3:AbortMultipartUpload', 's3:GetObject', 's3:ListMultipartUploadParts', 's3:PutObject'], ['kms:Decrypt', 'kms:GenerateDataKey']);
+    this.source?.connectTrainingSetMaker(workload);
   }
 
   private connect(verb: string, workload: IWorkload, actions: string[], keyActions: string[]): void {

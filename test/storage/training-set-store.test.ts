@@ -1,17 +1,19 @@
 import { App, Duration, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Key } from 'aws-cdk-lib/aws-kms';
+import { Construct } from 'constructs';
 import { TrainingSetFile } from '../../runtime/core/offline/training-set-manifest';
 import { Binding, Paths } from '../../src/contract';
 import { BrainEnvironment } from '../../src/environment';
-import { ArtifactStore, type RetentionOptions, StorageTiering, TrainingSetStore } from '../../src/storage';
+import type { IWorkload } from '../../src/security/workload';
+import { ArtifactStore, type ITrainingSetSource, type RetentionOptions, StorageTiering, TrainingSetStore } from '../../src/storage';
 import { TestWorkload } from '../support/workload';
 
-function create(environment = BrainEnvironment.prod(), retention?: RetentionOptions) {
+function create(environment = BrainEnvironment.prod(), retention?: RetentionOptions, sourceOf?: (stack: Stack) => ITrainingSetSource) {
   const stack = new Stack(new App(), 'Data');
   const key = new Key(stack, 'Key');
   const artifacts = new ArtifactStore(stack, 'Artifacts', { environment, encryptionKey: key });
-  const store = new TrainingSetStore(stack, 'TrainingSets', { environment, encryptionKey: key, artifacts, retention });
+  const store = new TrainingSetStore(stack, 'TrainingSets', { environment, encryptionKey: key, artifacts, retention, source: sourceOf?.(stack) });
   return { stack, store };
 }
 const denials = (stack: Stack, store: TrainingSetStore): any[] => {
@@ -54,6 +56,16 @@ describe('TrainingSetStore', () => {
     });
     expect(() => rules({ expiration: Duration.hours(5) })).toThrow(/TrainingSetExpiration: .*at least 1/);
     expect(rules({ tiering: StorageTiering.hotOnly() })).toHaveLength(1);
+  });
+
+  test('lets a writer, and no reader, ask what the sets are computed from', () => {
+    const makers: string[] = [];
+    const { stack, store } = create(undefined, undefined, (scope) => (
+      Object.assign(new Construct(scope, 'Source'), { connectTrainingSetMaker: ({ workloadName }: IWorkload) => void makers.push(workloadName) })
+    ));
+    store.connectReader(new TestWorkload(stack, 'Trainer'));
+    store.connectWriter(new TestWorkload(stack, 'Maker'));
+    expect(makers).toEqual(['Maker']);
   });
 
   test('lets a writer write and read sets, a reader only read them, and neither delete', () => {

@@ -18,6 +18,12 @@ const ENV: Environment = { account: ACCOUNT, region: REGION };
 
 /** What the brain of each profile declares. */
 export const PROFILE_MODEL = 'ranker';
+export const PROFILE_GROUP = FeatureGroup.define('customers', {
+  owner: 'tests',
+  entityKeys: [EntityKey.string('customer')],
+  ttl: Duration.days(90),
+  features: [Feature.float32('basket', { defaultValue: 0 })],
+});
 
 /** The app, which writes to `outdir`; `app.synth()` is up to the caller. */
 export function createProfile(profile: Profile, outdir: string, context: Context = {}): App {
@@ -33,12 +39,7 @@ export function createProfile(profile: Profile, outdir: string, context: Context
     env: ENV,
     environment: BrainEnvironment[profile](),
     models: [Model.declare(PROFILE_MODEL, { owner: 'tests' })],
-    featureGroups: [FeatureGroup.define('customers', {
-      owner: 'tests',
-      entityKeys: [EntityKey.string('customer')],
-      ttl: Duration.days(90),
-      features: [Feature.float32('basket', { defaultValue: 0 })],
-    })],
+    featureGroups: [PROFILE_GROUP],
     vectorIndexes: [VectorIndex.define('offers', { dimension: 2, similarity: Similarity.L2, fields: [VectorField.float('margin')] })],
     cluster: { accelerator: Accelerator.L4 },
     runtime: ModelRuntime.triton({
@@ -54,8 +55,12 @@ export function createProfile(profile: Profile, outdir: string, context: Context
   return app;
 }
 
-/** Synthesizes a profile in this process and returns its assembly and its templates. */
-export function synthesizeProfile(profile: Profile): { readonly directory: string; readonly templates: Templates } {
-  const { directory } = createProfile(profile, temporaryFolder()).synth();
+/** Synthesizes a profile in this process and returns its assembly and its templates. @param prepare adds what only one test looks at */
+export function synthesizeProfile(
+  profile: Profile, prepare: (app: App) => void = () => undefined,
+): { readonly directory: string; readonly templates: Templates } {
+  const app = createProfile(profile, temporaryFolder());
+  prepare(app);
+  const { directory } = app.synth();
   return { directory, templates: Templates.fromAssembly(directory) };
 }

@@ -7,7 +7,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SqlRunner } from './athena';
 import type { ObjectStore } from './object-store';
-import { type FeatureGroupSchema, offlineTableName } from '../../../src/contract';
+import { type FeatureGroupSchema, offlineTableName, Paths, trainingSetTableName } from '../../../src/contract';
 import { refuse } from '../../core/errors';
 import type { TypedColumn } from '../../core/offline/as-of-join';
 import { quoted, sqlType } from '../../core/offline/ddl';
@@ -56,6 +56,9 @@ export class AthenaTrainingSets implements TrainingSetStore {
   async begin(out: string): Promise<NewTrainingSet> {
     const { athena, objects, writeLabels, folder } = this.options;
     const set = new SetTables(this.options, out);
+    const place = `s3://${objects.bucket}/${Paths.TRAINING_SETS}/`;
+    // what protects sets from being changed or deleted protects nothing else
+    if (!set.location.startsWith(place)) refuse('INVALID_PARAMETER', `a new training set is in ${place}<name>, got '${out}'`);
     const there = await objects.list(set.key(''));
     if (there.some(({ key }) => key === set.key(TrainingSetFile.MANIFEST))) refuse('TRAINING_SET_EXISTS', `${set.location} is there already, and a training set is never changed: give another place`);
     if (there.length > 0) refuse('TRAINING_SET_EXISTS', `${set.location} holds ${there.length} objects and no manifest, as an attempt leaves that died: give another place, or remove them`);
@@ -80,8 +83,14 @@ export class AthenaTrainingSets implements TrainingSetStore {
         finished = true;
       },
       close: async () => {
-        await set.dropTables();
-        if (!finished && started) await objects.remove((await objects.list(set.key(''))).map(({ key }) => key));
+        const left = await set.dropTables();
+        if (finished || !started) return left;
+        try {
+          await objects.remove((await objects.list(set.key(''))).map(({ key }) => key));
+        } catch (error) {
+          left.push(`files in ${set.location}/, without a manifest (${(error as Error).message})`);
+        }
+        return left;
       },
     });
   }
@@ -112,7 +121,7 @@ class SetTables {
     const { bucket } = options.objects;
     this.location = out.replace(/\/+$/, '');
     const begin = `s3://${bucket}/`;
-    if (!this.location.startsWith(begin)) refuse('INVALID_PARAMETER', `a training set is in ${begin}<name>, got '${out}'`);
+    if (!this.location.startsWith(begin)) refuse('INVALID_PARAMETER', `a training set is in ${begin}${Paths.TRAINING_SETS}/<name>, got '${out}'`);
     this.prefix = this.location.slice(begin.length);
   }
 
@@ -138,9 +147,19 @@ class SetTables {
     return { rows: Number(rows), digest: `sha256:${digest}` };
   }
 
-  async dropTables(): Promise<void> {
-    for (const what of this.made) await this.options.athena.run(`DROP TABLE IF EXISTS ${quoted(this.options.database, 'athena')}.${quoted(this.name(what), 'athena')}`);
+  /** Says what is left. */
+  async dropTables(): Promise<string[]> {
+    const { athena, database } = this.options;
+    const left: string[] = [];
+    for (const what of this.made) {
+      try {
+        await athena.run(`DROP TABLE IF EXISTS ${quoted(database, 'athena')}.${quoted(this.name(what), 'athena')}`);
+      } catch (error) {
+        left.push(`the table ${database}.${this.name(what)} (${(error as Error).message})`);
+      }
+    }
     this.made.clear();
+    return left;
   }
 
   private async table(what: What, columns: readonly TypedColumn[]): Promise<string> {
@@ -156,6 +175,6 @@ class SetTables {
 
   /** Two processes that verify one set share it. */
   private name(what: What): string {
-    return `training_set_${createHash('sha256').update(this.location).digest('hex').slice(0, 16)}_${what}`;
+    return trainingSetTableName(createHash('sha256').update(this.location).digest('hex').slice(0, 16), what);
   }
 }

@@ -69,7 +69,7 @@ export class LocalTrainingSets implements TrainingSetStore {
         syncPath(dirname(target));
       },
       // gone where it was given its name
-      close: async () => rmSync(folder, { recursive: true, force: true }),
+      close: async () => removed(folder),
     };
   }
 
@@ -91,7 +91,7 @@ export class LocalTrainingSets implements TrainingSetStore {
         await this.copy(query, folder, again);
         return { ...await this.count(join(again, file('data')), columns), files: [await storedFile(again, file('data'))] };
       },
-      close: async () => rmSync(again, { recursive: true, force: true }),
+      close: async () => removed(again),
     };
   }
 
@@ -128,4 +128,14 @@ async function storedFile(folder: string, name: string): Promise<StoredFile> {
 
 function requireFree(target: string): void {
   if (existsSync(target)) refuse('TRAINING_SET_EXISTS', `${target} is there already, and a training set is never changed: give another --out`);
+}
+
+/** What is left of a folder, in words. */
+function removed(folder: string): string[] {
+  try {
+    rmSync(folder, { recursive: true, force: true });
+    return [];
+  } catch (error) {
+    return [`${folder} (${(error as Error).message})`];
+  }
 }

@@ -5,7 +5,7 @@ import {
   parseTrainingSetManifest, type PinnedTable, type StoredFile, type StoredRows, TRAINING_SET_VERSION, type TrainingSetManifest,
 } from './training-set-manifest';
 import { type FeatureGroupSchema, offlineTableName } from '../../../src/contract';
-import { refuse } from '../errors';
+import { BrainError, refuse } from '../errors';
 
 /** Rows of a relation, counted and digested. */
 export interface Counted {
@@ -35,8 +35,8 @@ interface Tables {
   /** Rows and digest of the labels or the data, as they are stored. */
   count(what: 'labels' | 'data', columns: readonly TypedColumn[]): Promise<Counted>;
   files(what: 'labels' | 'data'): Promise<readonly StoredFile[]>;
-  /** Removes what it needed for itself; the set stays. */
-  close(): Promise<void>;
+  /** Removes what it needed for itself, and the set if it is not finished; says what is left because it cannot be removed, in words, and never fails. */
+  close(): Promise<readonly string[]>;
 }
 
 export interface NewTrainingSet extends Tables {
@@ -91,7 +91,7 @@ export class TrainingSets {
     const knownAt = request.knownAt ?? 'label';
     step('snapshots', 0, STEPS);
     const set = await store.begin(request.out);
-    try {
+    return closing(set, async () => {
       const pins = await Promise.all(request.groups.map(({ group }) => this.pin(group, request.at)));
       step('labels', 1, STEPS);
       const labelColumns = await set.putLabels(request.labels, request.labelTime, keyTypes(request.groups));
@@ -123,9 +123,7 @@ export class TrainingSets {
       await set.finish(`${JSON.stringify(manifest, undefined, 2)}\n`);
       step('manifest', STEPS, STEPS);
       return manifest;
-    } finally {
-      await set.close();
-    }
+    });
   }
 
   /**
@@ -136,7 +134,7 @@ export class TrainingSets {
     const { store } = this;
     step('stored rows', 0, 3);
     const set = await store.open(location);
-    try {
+    return closing(set, async () => {
       const manifest = parseTrainingSetManifest(set.manifest);
       for (const what of ['labels', 'data'] as const) {
         const { columns, rows, digest } = manifest[what];
@@ -154,9 +152,7 @@ export class TrainingSets {
       step('rows', 3, 3);
       if (again.files === undefined || manifest.engine !== await store.engineVersion()) return { manifest };
       return { manifest, sameBytes: JSON.stringify(again.files) === JSON.stringify(manifest.data.files) };
-    } finally {
-      await set.close();
-    }
+    });
   }
 
   private async pin(group: FeatureGroupSchema, at: TrainingSetRequest['at']): Promise<{ snapshot: string; rows: Relation }> {
@@ -167,6 +163,22 @@ export class TrainingSets {
     const rows = await this.store.rows(group, snapshot) ?? refuse('SNAPSHOT_NOT_FOUND', `feature group '${group.name}' has no snapshot ${snapshot}`);
     return { snapshot, rows };
   }
+}
+
+/** What fails first is what is told; what cannot be removed then is told beside it. */
+async function closing<T>(set: Tables, work: () => Promise<T>): Promise<T> {
+  let done: T;
+  try {
+    done = await work();
+  } catch (error) {
+    const left = await set.close();
+    if (left.length === 0) throw error;
+    const [code, text, details] = error instanceof BrainError ? [error.code, error.text, error.details] : ['OFFLINE_QUERY_FAILED' as const, String((error as Error).message)];
+    throw new BrainError(code, `${text}; left behind: ${left.join(', ')}`, details, { cause: error });
+  }
+  const left = await set.close();
+  if (left.length > 0) refuse('OFFLINE_QUERY_FAILED', `all was done, but left behind: ${left.join(', ')}`);
+  return done;
 }
 
 /** A column that two groups read differently is text: what names no number fails when it is cast. */

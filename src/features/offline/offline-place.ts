@@ -20,10 +20,10 @@ export interface OfflinePlaceProps {
   readonly lake?: LakePermissions;
 }
 
-/** Glue's catalog, the database, and its tables: a call on a table needs all three. */
-export function catalogStatement(scope: Construct, databaseName: string, actions: string[]): PolicyStatement {
+/** Glue's catalog, the database, and its tables (patterns of names): a call on a table needs all three. */
+export function catalogStatement(scope: Construct, databaseName: string, actions: string[], tables: string[] = ['*']): PolicyStatement {
   const arn = (resource: string) => Stack.of(scope).formatArn({ service: 'glue', resource, arnFormat: ArnFormat.SLASH_RESOURCE_NAME });
-  return new PolicyStatement({ actions, resources: [arn('catalog'), arn(`database/${databaseName}`), arn(`table/${databaseName}/*`)] });
+  return new PolicyStatement({ actions, resources: [arn('catalog'), arn(`database/${databaseName}`), ...tables.map((table) => arn(`table/${databaseName}/${table}`))] });
 }
 
 /** Objects of the tables, and of other prefixes; the bucket itself; its key. */

@@ -14,14 +14,14 @@ import { IOfflineSource } from './offline-source';
 import { OfflineOptions } from './offline-strategy';
 import { OfflineTables } from './offline-tables';
 import { TableOptimizers } from './table-optimizers';
-import { Binding, OfflinePrefix, offlineTableName } from '../../contract';
+import { Binding, OfflinePrefix, offlineTableName, trainingSetTableName } from '../../contract';
 import { BrainEnvironment } from '../../environment';
 import { requireDays, requireInteger, requireSeconds } from '../../private/declarations';
 import { advise } from '../../private/fail';
 import { keyThrough } from '../../private/key-through';
 import { requireUnique } from '../../private/names';
 import { IWorkload } from '../../security/workload';
-import { ArtifactStore, StorageTiering } from '../../storage';
+import { ArtifactStore, ITrainingSetSource, StorageTiering } from '../../storage';
 import { privateBucket, UNFINISHED_UPLOADS } from '../../storage/private-bucket';
 import { FeatureGroup } from '../feature-group';
 
@@ -49,6 +49,9 @@ const ERRORS = Duration.days(90);
 /** Kinesis data streams keep records for a day at least; a week is what a fault over a holiday takes. */
 const MOST_STREAM_DAYS = 7;
 
+/** What CREATE EXTERNAL TABLE and DROP TABLE do to the catalog (Athena user guide, "Access to databases and tables in the AWS Glue Data Catalog"). */
+const TRAINING_SET_TABLES = ['glue:CreateTable', 'glue:DeletePartition', 'glue:DeleteTable', 'glue:GetPartition', 'glue:GetPartitions'];
+
 /** Athena takes no smaller limit (Athena API reference, "WorkGroupConfiguration"). */
 const LEAST_SCAN = 10_000_000;
 
@@ -65,7 +68,7 @@ const GROUPS_ON_A_STREAM = 5;
  * made and evolved by Athena's DDL, and optimized by Glue: small files become large ones, old snapshots and forgotten files go. The tables, and
  * the database with them, outlive the stack.
  */
-export class OfflineStore extends Resource implements IOfflineSource {
+export class OfflineStore extends Resource implements IOfflineSource, ITrainingSetSource {
   /** Holds the tables, what could not be delivered, and results of queries. */
   readonly bucket: Bucket;
 
@@ -138,11 +141,18 @@ export class OfflineStore extends Resource implements IOfflineSource {
 
   /** Lets a workload read the tables and keep results of its queries, and tells it database and workgroup. */
   connectReader(workload: IWorkload): void {
-    const name = workload.workloadName;
-    new Policy(this, `ReadBy${name}`, { roles: [workload.role], statements: this.readStatements() });
-    this.lake?.grantRead(name, workload.role);
-    workload.addBinding(Binding.OFFLINE_DATABASE, this.databaseName);
-    workload.addBinding(Binding.OFFLINE_WORKGROUP, this.workGroupName);
+    this.connectQueries(workload, 'ReadBy', '', this.readStatements());
+  }
+
+  /**
+   * Lets a workload query the tables and, for as long as it makes or verifies a training set, make tables of its own over the set's files; it tells
+   * the workload database and workgroup. `TrainingSetStore.connectWriter` calls it.
+   */
+  connectTrainingSetMaker(workload: IWorkload): void {
+    this.connectQueries(workload, 'MakeTrainingSetsBy', 'Maker', [...this.readStatements(), catalogStatement(this, this.databaseName, TRAINING_SET_TABLES, [
+      trainingSetTableName('*', 'labels'), trainingSetTableName('*', 'data'),
+    ])]);
+    this.lake?.grantDefine(`${workload.workloadName}TrainingSets`, workload.role);
   }
 
   /**
@@ -159,6 +169,14 @@ export class OfflineStore extends Resource implements IOfflineSource {
       ],
     });
     workload.addBinding(Binding.FEATURE_STREAM, this.stream.streamName);
+  }
+
+  private connectQueries(workload: IWorkload, verb: string, grantee: string, statements: PolicyStatement[]): void {
+    const { workloadName: name, role } = workload;
+    new Policy(this, `${verb}${name}`, { roles: [role], statements });
+    this.lake?.grantRead(`${name}${grantee}`, role);
+    workload.addBinding(Binding.OFFLINE_DATABASE, this.databaseName);
+    workload.addBinding(Binding.OFFLINE_WORKGROUP, this.workGroupName);
   }
 
   private readStatements(): PolicyStatement[] {

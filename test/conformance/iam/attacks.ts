@@ -22,6 +22,7 @@ export function attacks(deployed: Deployed): Attack[] {
   const tables = [...all('AWS::DynamoDB::GlobalTable'), ...all('AWS::DynamoDB::Table')];
   const keys = all('AWS::KMS::Key');
   const domains = all('AWS::OpenSearchService::Domain');
+  const databases = deployed.ofType('AWS::Glue::Database').map((database) => deployed.nameOf(database));
   const roles = all('AWS::IAM::Role');
   const streams = all('AWS::KinesisFirehose::DeliveryStream');
   const [artifacts] = deployed.ofType('AWS::S3::Bucket').filter(({ id }) => /Artifacts/.test(id) && !/AccessLogs/.test(id)).map((bucket) => deployed.arnOf(bucket));
@@ -43,6 +44,7 @@ export function attacks(deployed: Deployed): Attack[] {
     { aim: 'replace the last good rollout document', actions: ['s3:PutObject'], resources: [`${artifacts}/rollout/last-good.json`] },
     { aim: 'read captured payloads, or access logs', actions: ['s3:GetObject'], resources: others.map((bucket) => `${bucket}/capture/2026/01/01/00/a.jsonl.gz`) },
     { aim: 'read tables of others', actions: ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:PutItem'], resources: [arn('dynamodb', 'table/tenants')] },
+    { aim: 'drop what was ever known', actions: ['glue:DeleteTable'], resources: databases.map((database) => arn('glue', `table/${database}/customers_v1`)) },
     { aim: 'read the whole table', actions: ['dynamodb:Scan', 'dynamodb:Query', 'dynamodb:ExportTableToPointInTime'], resources: tables },
     { aim: 'change features', actions: ['dynamodb:PutItem'], resources: tables, except: { roles: /backfillwriter/, reason: 'it writes what was computed offline, and how far it is' } },
     { aim: 'change features without a condition, or lose them', actions: ['dynamodb:UpdateItem', 'dynamodb:DeleteItem', 'dynamodb:DeleteTable'], resources: tables },

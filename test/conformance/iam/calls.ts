@@ -50,6 +50,9 @@ const APPCONFIG: readonly [string, RegExp, action: string, resources: (ids: read
   ]],
 ];
 
+/** These name the query alone, which is of a workgroup. */
+const OF_A_QUERY = /^(GetQueryExecution|GetQueryResults|StopQueryExecution)$/;
+
 const S3_OBJECT: { readonly [method: string]: string } = { GET: 's3:GetObject', HEAD: 's3:GetObject', PUT: 's3:PutObject', DELETE: 's3:DeleteObject' };
 
 const SERVICES: { readonly [signingName: string]: (signed: Signed) => Call } = {
@@ -64,7 +67,8 @@ const SERVICES: { readonly [signingName: string]: (signed: Signed) => Call } = {
     const [, bucket, key] = /^\/([^/]+)\/?(.*)$/.exec(decodeURIComponent(url.pathname))!;
     if (key === '') return { action: 's3:ListBucket', resources: [`arn:aws:s3:::${bucket}`], context: { 's3:prefix': url.searchParams.get('prefix') ?? '' } };
     if ([...url.searchParams.keys()].some((name) => !['x-id', 'partNumber', 'uploadId', 'versionId'].includes(name))) throw unknown('s3', request);
-    return { action: S3_OBJECT[request.method], resources: [`arn:aws:s3:::${bucket}/${key}`], context: {} };
+    const condition = request.headers['if-none-match'];
+    return { action: S3_OBJECT[request.method], resources: [`arn:aws:s3:::${bucket}/${key}`], context: condition ? { 's3:if-none-match': String(condition) } : {} };
   },
   es: ({ request, url, place }) => {
     const verb = request.method[0] + request.method.slice(1).toLowerCase();
@@ -116,7 +120,7 @@ export class CallReader {
     if (!service) return undefined;
     const url = new URL(request.path, 'http://aws');
     if (service === 'appconfig' && url.pathname === '/configuration') return { action: 'appconfig:GetLatestConfiguration', resources: this.session, context: {} };
-    if (service === 'athena' && target(request) === 'GetQueryExecution') return { action: 'athena:GetQueryExecution', resources: this.workGroup, context: {} };
+    if (service === 'athena' && OF_A_QUERY.test(target(request)!)) return { action: `athena:${target(request)}`, resources: this.workGroup, context: {} };
     if (!SERVICES[service]) throw unknown(service, request);
     const { region, account } = this.place;
     const call = SERVICES[service]({

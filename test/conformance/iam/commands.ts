@@ -6,12 +6,10 @@ import { filesBelow } from '../../support/templates';
 
 /** Operations that no deployed workload asks for, with the reason. */
 export const UNSENT: { readonly [operation: string]: string } = {
-  DeleteObject: 'of training sets, which whoever makes them computes with the permission of FeatureStore.connectOfflineReader',
-  GetQueryResults: 'of training sets, as above',
+  DeleteObject: 'of training sets that failed, by a person who may delete: no workload may',
   InvokeEndpoint: 'of the SageMaker runtime, which the profiles do not bind',
   ListObjectsV2: 'recorded as ListBucket, which it is to IAM',
   PutRecords: 'of writers of the user, for rows that lose online: a backfill writes what is offline already',
-  StopQueryExecution: 'of training sets, as above',
 };
 
 /** Operations of the SDK clients that the source of the runtime names. */

@@ -4,6 +4,7 @@ import { attacks } from './attacks';
 import { operationsInSource, UNSENT } from './commands';
 import { Deployed } from './deployed';
 import { judge } from './simulator';
+import { connectMaker, trainingSetMaker } from './training-sets';
 import { functions, inferenceService, lambdaFunction, modelAgents, type Workload } from './workloads';
 import { Namespace } from '../../../src/contract';
 import { removeFolders } from '../../support/examples';
@@ -38,10 +39,11 @@ function others(access: Access, questions: readonly Question[], expected: RegExp
 }
 
 async function caseOf(profile: Profile): Promise<Case> {
-  const { directory, templates } = synthesizeProfile(profile);
+  const { directory, templates } = synthesizeProfile(profile, connectMaker);
   const deployed = new Deployed(templates, ACCOUNT, REGION);
   const workloads = await Promise.all([
     inferenceService(deployed), ...modelAgents(deployed), ...functions(deployed).map((fn) => lambdaFunction(deployed, fn, directory)),
+    trainingSetMaker(deployed),
   ]);
   return { access: new Access(deployed), workloads };
 }

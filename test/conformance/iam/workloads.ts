@@ -85,7 +85,7 @@ function objects(deployed: Deployed): Json[] {
 }
 
 /** What is asked, each question once. */
-class Recorder {
+export class Recorder {
   readonly calls: Call[] = [];
   private readonly reader: CallReader;
 
@@ -96,7 +96,11 @@ class Recorder {
 
   take(request: PeerRequest): void {
     const asked = this.reader.read(request);
-    if (asked && !this.calls.some((known) => isDeepStrictEqual(known, asked))) this.calls.push(asked);
+    if (asked) this.add(asked);
+  }
+
+  add(...calls: Call[]): void {
+    for (const asked of calls) if (!this.calls.some((known) => isDeepStrictEqual(known, asked))) this.calls.push(asked);
   }
 }
 

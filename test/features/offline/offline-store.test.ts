@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { App, Duration, Size, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Key } from 'aws-cdk-lib/aws-kms';
-import { Binding, FEATURE_GROUPS_FILE, OfflineTableResource } from '../../../src/contract';
+import { Binding, FEATURE_GROUPS_FILE, offlineTableName, OfflineTableResource, trainingSetTableName } from '../../../src/contract';
 import { BrainEnvironment } from '../../../src/environment';
 import { EntityKey, Feature, FeatureGroup, FeatureStore, type OfflineOptions, OfflineStore, OfflineStrategy } from '../../../src/features';
 import { ArtifactStore, StorageTiering } from '../../../src/storage';
@@ -197,8 +197,13 @@ describe('OfflineStore', () => {
     made.resourceCountIs('AWS::LakeFormation::PrincipalPermissions', 0);
     const { template: governed, store: lake, stack: scope } = create({ options: { lakeFormation: true } });
     lake.connectReader(new TestWorkload(scope, 'Trainer'));
+    const maker = new TestWorkload(scope, 'Maker');
+    lake.connectTrainingSetMaker(maker);
     const granted = governed();
-    granted.resourceCountIs('AWS::LakeFormation::PrincipalPermissions', 4);
+    granted.resourceCountIs('AWS::LakeFormation::PrincipalPermissions', 6);
+    granted.hasResourceProperties('AWS::LakeFormation::PrincipalPermissions', {
+      Principal: { DataLakePrincipalIdentifier: scope.resolve(maker.role.roleArn) }, Permissions: ['CREATE_TABLE', 'DESCRIBE'],
+    });
     granted.resourceCountIs('AWS::LakeFormation::DataLakeSettings', 0);
     const grants = Object.keys(granted.findResources('AWS::LakeFormation::PrincipalPermissions'));
     for (const type of [TABLE, DELIVERY, OPTIMIZER]) {
@@ -270,6 +275,23 @@ describe('a feature store with offline tables', () => {
     const puts = statements.find(({ Action }) => [Action].flat().includes('s3:PutObject'));
     expect(JSON.stringify(puts.Resource)).toContain('/query-results/*');
     expect(JSON.stringify(puts.Resource)).not.toContain('tables');
+    expect(Object.keys(workload.bindings).sort()).toEqual([Binding.OFFLINE_DATABASE, Binding.OFFLINE_WORKGROUP]);
+  });
+
+  test('lets a maker of training sets make and drop the tables of sets, and no others', () => {
+    const { offline, stack, template } = both();
+    const workload = new TestWorkload(stack, 'Maker');
+    offline.connectReader(workload);
+    offline.connectTrainingSetMaker(workload);
+    const policies = Object.entries(template().findResources('AWS::IAM::Policy', { Properties: { Roles: [stack.resolve(workload.role.roleName)] } }));
+    const [, maker] = policies.find(([id]) => id.includes('MakeTrainingSetsByMaker'))!;
+    const statement = maker.Properties.PolicyDocument.Statement.find(({ Action }: { Action: string[] }) => Action.includes('glue:CreateTable'));
+    expect(statement.Action).toEqual(['glue:CreateTable', 'glue:DeletePartition', 'glue:DeleteTable', 'glue:GetPartition', 'glue:GetPartitions']);
+    const patterns: string[] = statement.Resource.map((arn: object) => /table\/.*"\/(.*?)"/.exec(JSON.stringify(arn))?.[1]).filter(Boolean);
+    expect(patterns).toEqual(['training_set_*_labels', 'training_set_*_data']);
+    const matches = (table: string) => patterns.some((pattern) => new RegExp(`^${pattern.replace('*', '.*')}$`).test(table));
+    expect(matches(trainingSetTableName('0123456789abcdef', 'labels'))).toBe(true);
+    expect(matches(offlineTableName({ name: 'training-set-labels', version: 1 }))).toBe(false);
     expect(Object.keys(workload.bindings).sort()).toEqual([Binding.OFFLINE_DATABASE, Binding.OFFLINE_WORKGROUP]);
   });
 

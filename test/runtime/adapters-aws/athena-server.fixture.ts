@@ -102,6 +102,8 @@ export class S3Server {
   endpoint = '';
   /** By key. */
   readonly objects = new Map<string, Buffer>();
+  /** Whether anybody may delete. */
+  deletes = true;
   private readonly server: Server;
 
   private constructor() {
@@ -117,6 +119,7 @@ export class S3Server {
         return response.writeHead(200).end();
       }
       if (request.method === 'DELETE') {
+        if (!this.deletes) return xml(403, '<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>');
         this.objects.delete(key);
         return response.writeHead(204).end();
       }

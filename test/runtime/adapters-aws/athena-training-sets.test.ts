@@ -21,7 +21,7 @@ const [DRIVERS] = BRAIN.featureGroups;
 /** Beyond what a number of JavaScript holds. */
 const SNAPSHOT = '8744736658442914487';
 const DIGESTS = { labels: 'a'.repeat(64), data: 'b'.repeat(64) };
-const OUT = 's3://sets/fleet/clicks';
+const OUT = 's3://sets/training-sets/fleet/clicks';
 
 describe('training sets on Athena', () => {
   let folder: string;
@@ -29,15 +29,16 @@ describe('training sets on Athena', () => {
   let athena: AthenaServer;
   let s3: S3Server;
   /** What the tables hold. */
-  let state: { snapshots: string[]; digests: { labels: string; data: string }; again: string; rows: string; unload?: Scripted };
+  let state: { snapshots: string[]; digests: { labels: string; data: string }; again: string; rows: string; unload?: Scripted; drop?: Scripted };
   let sets: TrainingSets;
   const clients: { destroy(): void }[] = [];
   const waits: number[] = [];
 
   function script(sql: string): Scripted {
-    if (sql.startsWith('CREATE EXTERNAL TABLE') || sql.startsWith('DROP TABLE')) return {};
+    if (sql.startsWith('CREATE EXTERNAL TABLE')) return {};
+    if (sql.startsWith('DROP TABLE')) return state.drop ?? {};
     if (sql.startsWith('UNLOAD')) {
-      if (!state.unload) s3.objects.set('fleet/clicks/data/20261126_part-0', Buffer.from('rows'));
+      if (!state.unload) s3.objects.set('training-sets/fleet/clicks/data/20261126_part-0', Buffer.from('rows'));
       return state.unload ?? {};
     }
     if (sql.includes('"drivers_v1$history"')) return { columns: ['snapshot'], rows: state.snapshots.slice(-1).map((id) => [id]) };
@@ -108,8 +109,8 @@ describe('training sets on Athena', () => {
     ]);
     expect([...athena.workGroups]).toEqual(['brain']);
     expect(waits.every((ms) => ms >= 100 && ms <= 5000)).toBe(true);
-    expect([...s3.objects.keys()].sort()).toEqual(['fleet/clicks/data/20261126_part-0', 'fleet/clicks/labels/labels.parquet', 'fleet/clicks/manifest.json']);
-    expect(JSON.parse(s3.objects.get('fleet/clicks/manifest.json')!.toString())).toEqual(manifest);
+    expect([...s3.objects.keys()].sort()).toEqual(['training-sets/fleet/clicks/data/20261126_part-0', 'training-sets/fleet/clicks/labels/labels.parquet', 'training-sets/fleet/clicks/manifest.json']);
+    expect(JSON.parse(s3.objects.get('training-sets/fleet/clicks/manifest.json')!.toString())).toEqual(manifest);
     expect(manifest).toMatchObject({
       engine: 'athena',
       tables: [{ table: 'drivers_v1', snapshot: SNAPSHOT }],
@@ -130,7 +131,7 @@ describe('training sets on Athena', () => {
   test('are written once, and an attempt that fails leaves nothing', async () => {
     await sets.create(request());
     await expect(sets.create(request())).rejects.toMatchObject({ code: 'TRAINING_SET_EXISTS' });
-    s3.objects.delete('fleet/clicks/manifest.json');
+    s3.objects.delete('training-sets/fleet/clicks/manifest.json');
     await expect(sets.create(request())).rejects.toMatchObject({ code: 'TRAINING_SET_EXISTS', message: expect.stringContaining('holds 2 objects and no manifest') });
     s3.objects.clear();
     state.unload = { failed: 'HIVE_PATH_ALREADY_EXISTS: Target directory is not empty' };
@@ -138,6 +139,32 @@ describe('training sets on Athena', () => {
     expect([...s3.objects.keys()]).toEqual([]);
     expect(athena.statements.at(-1)).toMatch(/^DROP TABLE/);
     await expect(sets.create(request({ out: 's3://others/clicks' }))).rejects.toMatchObject({ code: 'INVALID_PARAMETER' });
+  });
+
+  test.each(['s3://sets/clicks', 's3://sets/training-sets', 's3://sets/training-sets/', 's3://sets/other/training-sets/clicks'])('are not made in %s, where nothing protects them', async (out) => {
+    await expect(sets.create(request({ out }))).rejects.toMatchObject({
+      code: 'INVALID_PARAMETER', message: expect.stringContaining(`a new training set is in s3://sets/training-sets/<name>, got '${out}'`),
+    });
+    expect(s3.objects.size).toBe(0);
+    expect(athena.statements).toEqual([]);
+  });
+
+  test('tell what went wrong first, and beside it what nobody may remove', async () => {
+    state.unload = { failed: 'HIVE_PATH_ALREADY_EXISTS' };
+    s3.deletes = false;
+    await expect(sets.create(request())).rejects.toMatchObject({
+      code: 'OFFLINE_QUERY_FAILED', message: expect.stringMatching(/HIVE_PATH_ALREADY_EXISTS; left behind: files in s3:\/\/sets\/training-sets\/fleet\/clicks\/, without a manifest \(.*Access ?Denied/i),
+    });
+    expect([...s3.objects.keys()]).toEqual(['training-sets/fleet/clicks/labels/labels.parquet']);
+    state.drop = { failed: 'not authorized' };
+    await expect(sets.create(request({ out: `${OUT}-2` }))).rejects.toThrow(/HIVE_PATH_ALREADY_EXISTS; left behind: the table fleet\.training_set_[0-9a-f]{16}_labels \(.*not authorized\), files in/);
+  });
+
+  test('are there although their tables cannot be removed', async () => {
+    state.drop = { failed: 'not authorized' };
+    await expect(sets.create(request())).rejects.toThrow(/all was done, but left behind: the table fleet\.training_set_[0-9a-f]{16}_labels .*_data/);
+    state.drop = undefined;
+    await expect(sets.verify(OUT)).resolves.toMatchObject({ manifest: { engine: 'athena' } });
   });
 
   test('are proven by what is stored and by what the query gives again', async () => {

@@ -253,7 +253,8 @@ describe('training sets of the embedded store', () => {
     await failing(create('--groups', 'riders', '--out', out), /^error: UNKNOWN_GROUP: brain 'fleet' declares no feature group 'riders'/);
     await failing(create(...asked, '--entity', 'rider=who'), /--entity 'rider=who' must be <entity key>=<column>/);
     await failing(create('--groups', 'drivers', '--out', 's3://sets/clicks'), /a training set on S3 needs --database/);
-    await failing(create('--groups', 'drivers', '--out', 's3://sets', '--database', 'fleet'), /is at s3:\/\/<bucket>\/<name>, got 's3:\/\/sets'/);
+    await failing(create('--groups', 'drivers', '--out', 's3://sets/clicks', '--database', 'fleet'), /a training set on S3 needs --work-group/);
+    await failing(create('--groups', 'drivers', '--out', 's3://sets', '--database', 'fleet', '--work-group', 'brain'), /is at s3:\/\/<bucket>\/training-sets\/<name>, got 's3:\/\/sets'/);
     await failing(create(...asked, '--known-at', 'then'), /--known-at must be label or now, got 'then'/);
     await failing(create(...asked, '--at', 'then'), /--at must be a snapshot or a time/);
     await failing(create(...asked, '--at', 'riders=1'), /--at 'riders=1' must be <group>=<snapshot>, of drivers/);
