@@ -47,6 +47,13 @@ export function createWriter(configuration: WriterConfiguration, ports: WriterPo
   const sleep = (ms: number) => wait(ms);
   const rate = new TokenBucket(configuration.writesPerSecond, clock, sleep);
 
+  const count = ({ group }: BackfillPart, counts: Readonly<Record<string, number>>, beside?: object) => print(embeddedMetrics(
+    { [DimensionName.BRAIN]: configuration.brain, [DimensionName.FEATURE_GROUP]: group.name },
+    Object.entries(counts).map(([name, value]) => ({ name, value, unit: 'Count' })),
+    clock.now(),
+    beside,
+  ));
+
   return async (part, remainingMs) => writePart(part, {
     lines: (key, from) => bucket.lines(key, from),
     store,
@@ -57,15 +64,17 @@ export function createWriter(configuration: WriterConfiguration, ports: WriterPo
     sleep,
     random: Math.random,
     log: FUNCTION_LOG,
-    progress: ({ lines, changed, refused }) => print(embeddedMetrics(
-      { [DimensionName.BRAIN]: configuration.brain, [DimensionName.FEATURE_GROUP]: part.group.name },
-      [
-        { name: MetricName.BACKFILL_ROWS, value: lines, unit: 'Count' },
-        { name: MetricName.BACKFILL_CHANGED, value: part.dryRun ? 0 : changed, unit: 'Count' },
-        { name: MetricName.BACKFILL_REFUSED, value: refused, unit: 'Count' },
-      ],
-      clock.now(),
-    )),
+    progress: ({ lines, changed, refused }) => count(part, {
+      [MetricName.BACKFILL_ROWS]: lines,
+      [MetricName.BACKFILL_CHANGED]: part.dryRun ? 0 : changed,
+      [MetricName.BACKFILL_REFUSED]: refused,
+      // the one that the alarm on refused rows hears, whoever refused them
+      [MetricName.QUARANTINED_ROWS]: refused,
+    }),
+    judged: (violations) => {
+      const beside = violations.length === 0 ? {} : { violations: violations.map(({ text }) => text) };
+      count(part, { [MetricName.EXPECTATIONS_VIOLATED]: violations.length }, beside);
+    },
   }, { deadline: clock.now() + remainingMs - RESERVE_MS });
 }
 

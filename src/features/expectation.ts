@@ -14,7 +14,7 @@ export interface ExpectedRange {
  * What the values of a feature are expected to be, judged on every row that comes in and in every backfill.
  *
  * A row that breaks a range or a set of categories is quarantined with the reason, and the others are written. A null rate is of a batch: its
- * rows are written, and the violation is a metric with an alarm.
+ * rows are written, and the violation is a metric with an alarm. A batch is one call of a client, one file of an import, and one part of a backfill.
  */
 export abstract class Expectation {
   /** A number within bounds. */

@@ -7,6 +7,7 @@
 import { readLine } from './line';
 import type { TokenBucket } from './token-bucket';
 import type { BackfillPart, BackfillProgress, QuarantinedRow } from '../../../src/contract';
+import { BatchProfile, type Violation } from '../data-quality/batch-profile';
 import { RowCheck } from '../data-quality/row-check';
 import { BrainError } from '../errors';
 import { replaces, rowDigest } from '../feature-row';
@@ -41,6 +42,8 @@ export interface PartPorts {
   quarantine(name: string, rows: readonly QuarantinedRow[]): Promise<void>;
   /** Told of each checkpoint: what was done since the last one. */
   progress?(since: Omit<BackfillProgress, 'done'>): void;
+  /** Told once, at the end of what this writer did of the part: the rows that it read and did not refuse are the batch that null rates are of. */
+  judged?(violations: readonly Violation[]): void;
 }
 
 export interface PartLimits {
@@ -56,9 +59,10 @@ export async function writePart(part: BackfillPart, ports: PartPorts, limits: Pa
   if (begun.done) return begun;
   const writer = new PartWriter(part, ports, limits, begun);
   for await (const line of ports.lines(part.key, begun.lines)) {
-    if (!await writer.add(line)) return writer.reached;
+    if (!await writer.add(line)) return writer.judged();
   }
-  return writer.end();
+  await writer.end();
+  return writer.judged();
 }
 
 class PartWriter {
@@ -69,11 +73,13 @@ class PartWriter {
   private batches = 0;
   private refused: QuarantinedRow[] = [];
   private readonly check: RowCheck;
+  private readonly profile: BatchProfile;
 
   constructor(private readonly part: BackfillPart, private readonly ports: PartPorts, private readonly limits: PartLimits, begun: Checkpoint) {
     this.reached = begun;
     this.now = { ...begun };
     this.check = new RowCheck(part.group);
+    this.profile = new BatchProfile(part.group);
   }
 
   /** False: stop, there is no more time or another writer is further. */
@@ -86,9 +92,13 @@ class PartWriter {
     return await this.save(false) && !late;
   }
 
-  async end(): Promise<Checkpoint> {
+  async end(): Promise<void> {
     if (this.batch.length > 0) await this.write();
     await this.save(true);
+  }
+
+  judged(): Checkpoint {
+    if (this.profile.rows > 0) this.ports.judged?.(this.profile.violations());
     return this.reached;
   }
 
@@ -105,6 +115,7 @@ class PartWriter {
       await ports.rate.take(winners.length);
       await this.patiently(() => ports.store.write(winners));
     }
+    for (const row of rows) this.profile.add(row);
     now.changed += winners.length;
     now.kept += rows.length - winners.length;
     now.refused += this.batch.length - rows.length;

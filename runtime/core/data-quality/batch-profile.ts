@@ -48,9 +48,9 @@ export class BatchProfile {
   /**
    * Where one null more or less would decide alone, a rate says nothing: it is judged from 1 / `maxNullRate` rows on.
    *
-   * @param now milliseconds since the epoch
+   * @param now milliseconds since the epoch, by which freshness is judged. @default - it is not: rows of the past are none that came in
    */
-  violations(now: number): Violation[] {
+  violations(now?: number): Violation[] {
     if (this.count === 0) return [];
     const violations: Violation[] = this.watched.flatMap(({ name, most }) => {
       const found = this.nulls.get(name)! / this.count;
@@ -59,8 +59,9 @@ export class BatchProfile {
       return [{ expectation: 'null-rate', feature: name, found, most, text }];
     });
     const { freshness } = this.group;
+    if (now === undefined || freshness === undefined) return violations;
     const age = (now - this.newest) / 1000;
-    if (freshness !== undefined && age > freshness) {
+    if (age > freshness) {
       violations.push({ expectation: 'freshness', found: age, most: freshness, text: `the newest event is ${Math.round(age)} s old, at most ${freshness} s are expected` });
     }
     return violations;

@@ -33,6 +33,7 @@ class World {
   readonly checkpoints = new Map<string, Checkpoint>();
   readonly quarantined = new Map<string, readonly QuarantinedRow[]>();
   readonly progress: object[] = [];
+  readonly judged: string[][] = [];
   lines: string[] = [];
   read = 0;
   writes = 0;
@@ -75,6 +76,7 @@ class World {
     random: () => 1,
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     progress: (since) => void this.progress.push(since),
+    judged: (violations) => void this.judged.push(violations.map(({ text }) => text)),
   };
 
   put(row: FeatureWrite): void {
@@ -103,6 +105,22 @@ test('writes rows that win, and no other', async () => {
   expect(world.writes).toBe(2);
   expect(world.rows.get('account#1#absent')!.values).toEqual({ balance: '-9007199254740993' });
   expect(world.rows.get('account#1#newer')!.values).toEqual({ balance: 5 });
+});
+
+test('null rates are of what a writer read of a part and did not refuse, and its age is no matter', async () => {
+  const [balance] = GROUP.features;
+  const group = { ...GROUP, freshness: 60, features: [{ ...balance, expectations: { ...balance.expectations, maxNullRate: 0.2 } }] };
+  const world = new World();
+  world.now = NOON + 365 * 24 * 60 * 60 * 1000;
+  world.lines = [...many(7), lineOf('a', 1, null), lineOf('b', 1, null), lineOf('refused', 1, '9007199254740994')];
+  await world.run({ group });
+  expect(world.judged).toEqual([["22.2 % of 9 rows have no 'balance', at most 20 % are expected"]]);
+  await world.run({ group });
+  world.checkpoints.clear();
+  world.lines = many(5);
+  await world.run({ group });
+  // a part that is done is not judged again
+  expect(world.judged.slice(1)).toEqual([[]]);
 });
 
 test('a dry run counts the same, and writes nothing', async () => {
