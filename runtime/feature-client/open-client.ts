@@ -23,14 +23,19 @@ export function openFeatureStore(options: FeatureClientOptions): DynamoDbOnlineS
   return new DynamoDbOnlineStore({ client, table, reader, late, writeBudgetMs, writesAtOnce });
 }
 
+/** Undefined where no bucket is named. */
+export function openQuarantine({ quarantine, region }: Pick<FeatureClientOptions, 'quarantine' | 'region'>): QuarantineBucket | undefined {
+  return quarantine === undefined ? undefined : new QuarantineBucket(new S3Client({ region }), quarantine);
+}
+
 /** Fails with INVALID_CONFIGURATION without a Region. */
 export function openFeatureClient(options: FeatureClientOptions): FeatureClient {
-  const { brain = 'brain', region, quarantine } = options;
+  const { brain = 'brain' } = options;
   return new FeatureClient({
     brain,
     groups: options.groups,
     store: openFeatureStore(options),
-    quarantine: quarantine === undefined ? undefined : new QuarantineBucket(new S3Client({ region }), quarantine),
+    quarantine: openQuarantine(options),
     metrics: options.metrics,
     source: options.source,
     clock: options.clock,

@@ -13,7 +13,7 @@ import { columnsOf, importedRows, quarantineOf } from '../adapters/local/row-imp
 import { importTable } from '../adapters/local/table-import';
 import { BatchProfile } from '../core/data-quality/batch-profile';
 import { BrainError } from '../core/errors';
-import { openFeatureStore } from '../feature-client/open-client';
+import { openFeatureStore, openQuarantine } from '../feature-client/open-client';
 
 /** What an import that died had done. */
 interface Checkpoint {
@@ -40,11 +40,18 @@ export async function importToTable(
   const profile = new BatchProfile(group);
   const db = await DuckDb.open(natives, data.spill);
   const store = openFeatureStore(aws!);
+  const bucket = openQuarantine(aws!);
   const progress = terminal.progress(`features ${group.name}, ${aws!.table}`);
   try {
     const judging = { refused, profile, now: checkpoint.began, strict };
     const total = await importTable(db, 'imported', file, columnsOf(group, checkpoint.began), quarantineOf(group, judging));
-    const quarantine = refused.commit();
+    let quarantine = refused.commit();
+    if (quarantine !== undefined && bucket) {
+      // a refused row that is not kept is lost: that comes first. By the file's digest: another run of the same import keeps the same
+      const kept = await bucket.keepFile(group, `import/${source}`, quarantine);
+      rmSync(quarantine);
+      quarantine = kept;
+    }
     if (checkpoint.row > 0) terminal.warn(`going on behind row ${count(checkpoint.row)}, where an import of this file ended`);
     for await (const { last, rows } of importedRows(db, group, checkpoint.row)) {
       const outcomes = await store.writeEach(rows);
@@ -64,6 +71,7 @@ export async function importToTable(
     progress.end();
     refused.close();
     db.close();
+    bucket?.close();
     await store.close();
     lock.release();
   }

@@ -18,7 +18,7 @@ export interface FeatureGroupProps {
   readonly version?: number;
   /** Time after a row's event time until which it counts, that instant included, online as in training sets; whole seconds. @default - rows do not expire */
   readonly ttl?: Duration;
-  /** Age of the newest event that is expected whenever rows come in; whole seconds. Older is a metric with an alarm. @default - any age */
+  /** Age of the newest event that is expected whenever rows come in; whole seconds. Older is a metric with an alarm, and so is silence: the command line publishes no metric. @default - any age */
   readonly freshness?: Duration;
   /** What the group describes; at most 1024 characters. @default - none */
   readonly description?: string;

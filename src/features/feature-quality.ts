@@ -50,6 +50,9 @@ const LONGEST_PERIOD_S = 86_400;
  * The quality of features as they come in: a bucket for rows that were refused, with their reasons, and for each group alarms on
  * refused rows, on violated expectations, and on features that are no longer fresh.
  *
+ * Alarms hear of what publishes metrics: handlers with the client, and backfills. `thalos-brain features put` and `import` with `--table` keep
+ * what they refuse in the quarantine, tell it to whoever runs them, and publish none: a group with `freshness` that is fed by them alone is in alarm.
+ *
  * Refused rows may hold personal data, since they are kept to be repaired: the bucket has a retention of its own, and writers may only put there.
  */
 export class FeatureQuality extends Resource implements IFeatureQuality {
