@@ -49,8 +49,8 @@ export abstract class VectorQuantization {
   }
 
   /**
-   * Bits tell which vectors are candidates, and the candidates are scored in single precision. FAISS and cosine only: bits keep a vector's direction and
-   * lose its length.
+   * Bits tell which vectors are candidates, and the candidates are scored in single precision. FAISS only. Bits keep a vector's direction and lose its
+   * length: where lengths differ and the similarity counts them, fewer of the true neighbours are candidates.
    *
    * @param bits for each component: 1, 2 or 4
    */
@@ -114,14 +114,9 @@ class Bits extends VectorQuantization {
 
   /** @internal */
   _render(declared: Declared): VectorQuantizationSchema {
-    const { what, similarity } = declared;
     const bits = BINARY_BITS.find((known) => known === this.bits)
-      ?? fail(undefined, 'BinaryBits', `the bits of ${what} must be ${BINARY_BITS.join(', ')}, got ${this.bits}`);
+      ?? fail(undefined, 'BinaryBits', `the bits of ${declared.what} must be ${BINARY_BITS.join(', ')}, got ${this.bits}`);
     requireFaiss(declared, 'bits');
-    if (similarity._render() !== 'cosine') {
-      fail(undefined, 'BinarySimilarity', `${what} must not have bits with ${similarity}: they keep a vector's direction and lose its length, which ${similarity} counts; `
-        + 'use Similarity.COSINE, or VectorQuantization.fp16()');
-    }
     return { kind: 'binary', bits };
   }
 }

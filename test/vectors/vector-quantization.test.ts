@@ -25,6 +25,11 @@ describe('the quantization of a vector index', () => {
     expect(valid(schema)).toBe(true);
   });
 
+  test.each([COSINE, DOT, L2])('bits go with %s, in memory as on disk: the candidates are scored by their vectors', (similarity) => {
+    expect(declare(VectorQuantization.binary(1), FAISS, similarity).similarity).toBe(`${similarity}`);
+    expect(declare(VectorQuantization.onDisk(DiskCompression.X32), FAISS, similarity).similarity).toBe(`${similarity}`);
+  });
+
   // figures of the OpenSearch documentation for a million vectors of 256 dimensions and m 16, GB ("Memory-optimized vectors", "Binary quantization" …)
   test.each<[string, VectorQuantization, VectorEngine, number]>([
     ['half precision', VectorQuantization.fp16(), FAISS, 0.704],
@@ -50,8 +55,6 @@ describe('the quantization of a vector index', () => {
     ['half precision has the lucene engine', () => declare(VectorQuantization.fp16(), LUCENE), /QuantizationEngine: .*half precision, got lucene: use VectorEngine\.FAISS/],
     ['bits have the lucene engine', () => declare(VectorQuantization.binary(1), LUCENE), /QuantizationEngine: .*bits, got lucene/],
     ['bytes would be made one long', () => declare(VectorQuantization.byte(), FAISS, COSINE), /ByteCosine: .*use VectorEngine\.LUCENE, or Similarity\.DOT/],
-    ['bits would lose the length that l2 counts', () => declare(VectorQuantization.binary(1), FAISS, L2), /BinarySimilarity: .*bits with l2: .*use Similarity\.COSINE/],
-    ['bits would lose the length that dot counts', () => declare(VectorQuantization.binary(1), FAISS, DOT), /BinarySimilarity: .*bits with dot/],
     ['there are three bits', () => declare(VectorQuantization.binary(3)), /BinaryBits: .*1, 2, 4, got 3/],
     ['FAISS is to have what only Lucene has', () => declare(VectorQuantization.onDisk(DiskCompression.X4), FAISS), /DiskCompression: .*the lucene engine to be 4 times smaller.*got faiss/],
     ['Lucene is to have what only FAISS has', () => declare(VectorQuantization.onDisk(DiskCompression.X32), LUCENE), /DiskCompression: .*the faiss engine to be 32 times smaller/],

@@ -30,7 +30,7 @@ const onDisk = (compression: DiskCompression, other: Engine): Row => ({
 const bits = (count: number): Row => ({
   quantization: VectorQuantization.binary(count),
   encoder: { name: 'binary', parameters: { bits: count } },
-  refused: { 'lucene': 'QuantizationEngine', 'faiss l2': 'BinarySimilarity', 'faiss dot': 'BinarySimilarity' },
+  refused: { lucene: 'QuantizationEngine' },
 });
 
 const MATRIX: { readonly [quantization: string]: Row } = {
