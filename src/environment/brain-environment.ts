@@ -56,7 +56,12 @@ export interface BrainEnvironmentProps {
  * Staging has the shape of prod with less capacity; dev is small and leaves nothing behind.
  */
 export class BrainEnvironment {
-  /** Small, single-node where that is safe, deleted with its stack. */
+  /**
+   * Small, single-node where that is safe, deleted with its stack.
+   *
+   * The vector store has three small nodes: a single one has no copy of a shard and no other master, so that its indexes go with it, and shows nothing of zones
+   * and replicas before staging does.
+   */
   static dev(): BrainEnvironment {
     return new BrainEnvironment('dev', {
       removalPolicy: RemovalPolicy.DESTROY,

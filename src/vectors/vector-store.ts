@@ -132,7 +132,10 @@ abstract class VectorStoreBase extends Resource implements IVectorStore {
  * Give it a stack of its own beyond development: an upgrade of OpenSearch must roll alone.
  */
 export class VectorStore extends VectorStoreBase {
-  /** A vector store over a domain that exists already. Its access control must map the searching roles. */
+  /**
+   * A vector store over a domain that exists already. Workloads that search and load are connected to it, and that is all: its indexes and aliases, the roles
+   * in its access control, its snapshots, builds by state machine, restore drills and alarms are its owner's.
+   */
   static fromDomain(scope: Construct, id: string, attributes: VectorStoreAttributes): IVectorStore {
     class Imported extends VectorStoreBase {
       readonly domain = attributes.domain;
