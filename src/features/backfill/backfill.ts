@@ -8,7 +8,7 @@ import { Construct } from 'constructs';
 import { backfillDefinition } from './backfill-definition';
 import { BackfillSchedule } from './backfill-schedule';
 import { consistencyDefinition } from './consistency-definition';
-import { BackfillEnv, BackfillPath, ControlItem, DimensionName, MetricName, MetricsNamespace } from '../../contract';
+import { BackfillEnv, BackfillPath, ControlItem, DimensionName, FeatureGroupSchema, MetricName, MetricsNamespace } from '../../contract';
 import { BrainEnvironment } from '../../environment';
 import { BrainFunction } from '../../private/brain-function';
 import { BrainStateMachine } from '../../private/brain-state-machine';
@@ -77,6 +77,8 @@ const WRITER = Duration.minutes(15);
 const PLAN_GOOD_FOR = Duration.days(1);
 const RUNS_KEPT = Duration.days(7);
 const LEFTOVERS_KEPT = Duration.days(1);
+/** One variable of an execution holds 256 KiB (Step Functions developer guide, "Quotas"), and there are tables and keys beside the schemas. */
+const MOST_SCHEMAS = 240 * 1024;
 /** Scheduler may start within so many minutes: groups do not all begin at once. */
 const FLEXIBLE_MINUTES = 15;
 
@@ -110,7 +112,7 @@ export class Backfill extends Construct {
     }
     const { writesPerSecond, overlap, sampleSize, maxSkew } = this.tuned(props.tuning);
     const { partition } = Stack.of(this);
-    const schemas = groups.map((group) => group._toSchema());
+    const schemas = this.schemasOf(groups);
     const writers = Math.ceil(writesPerSecond / WRITES_PER_WRITER);
 
     this.bucket = privateBucket(this, 'Bucket', {
@@ -197,6 +199,17 @@ export class Backfill extends Construct {
     const hours = (props.schedule ?? byDefault)._hours();
     if (hours !== undefined) this.schedule(groups, hours, encryptionKey);
     this.alarm(machine, check, name, groups, hours, maxSkew);
+  }
+
+  /** What the machines keep of each group: in one variable, which is to hold them all, and to hand each to functions. */
+  private schemasOf(groups: readonly FeatureGroup[]): FeatureGroupSchema[] {
+    const schemas = groups.map((group) => withoutDescriptions(group._toSchema()));
+    const bytes = Buffer.byteLength(JSON.stringify(schemas));
+    if (bytes > MOST_SCHEMAS) {
+      fail(this, 'BackfillGroupsTooLarge', `the ${groups.length} feature groups of a backfill must fit a variable of a state machine, `
+        + `${MOST_SCHEMAS} bytes as JSON without descriptions, and take ${bytes}: give some groups a feature store of their own, or shorten their expectations`);
+    }
+    return schemas;
   }
 
   private tuned(tuning: BackfillTuning = {}): Required<BackfillTuning> {
@@ -323,6 +336,10 @@ export class Backfill extends Construct {
       }));
     }
   }
+}
+
+function withoutDescriptions({ description: _, features, ...schema }: FeatureGroupSchema): FeatureGroupSchema {
+  return { ...schema, features: features.map(({ description: __, ...feature }) => feature) };
 }
 
 /** An alarm on runs that do not come to their end in time. @param completed counts those that did, each hour @param hours between two runs */

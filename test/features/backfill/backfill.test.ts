@@ -3,7 +3,7 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import { create, GROUP } from './machine.fixture';
 import { BackfillEnv, Binding } from '../../../src/contract';
 import { BrainEnvironment } from '../../../src/environment';
-import { BackfillSchedule, EntityKey, Feature, FeatureGroup, FeatureStore } from '../../../src/features';
+import { BackfillSchedule, EntityKey, Expectation, Feature, FeatureGroup, FeatureStore } from '../../../src/features';
 import { definitionOf } from '../../support/asl/definition';
 
 const MACHINE = 'AWS::StepFunctions::StateMachine';
@@ -131,6 +131,25 @@ describe('Backfill', () => {
     const [id] = machineOf(two, /Machine/);
     expect((definitionOf(two.toJSON(), id).States.Groups.Assign as any).groups['web-shop']).toMatchObject({ table: 'web_shop_v3', key: 'group#web-shop#3', schema: { version: 3 } });
     two.resourceCountIs('AWS::Scheduler::Schedule', 4);
+  });
+
+  test('leaves descriptions out of its definitions, and fails with BackfillGroupsTooLarge where the groups do not fit a variable', () => {
+    const wide = (name: string, categories: number) => FeatureGroup.define(name, {
+      owner: 'growth',
+      description: 'why there are visits',
+      entityKeys: [EntityKey.string('id')],
+      features: Array.from({ length: 100 }, (_, at) => Feature.string(`f${at}`, {
+        description: 'd'.repeat(1_000), expect: [Expectation.categories(...Array.from({ length: categories }, (__, of) => `category ${1_000 + of}`))],
+      })),
+    });
+    const fits = Template.fromStack(create({ groups: [wide('a', 50), wide('b', 50)] }).stack);
+    for (const name of [/Machine/, /Check/]) {
+      const definition = JSON.stringify(definitionOf(fits.toJSON(), machineOf(fits, name)[0]));
+      expect(definition).toContain('category 1049');
+      expect(definition).not.toMatch(/ddd|why there are/);
+    }
+    expect(() => create({ groups: [wide('a', 50), wide('b', 50), wide('c', 50), wide('d', 50)] }))
+      .toThrow(/BackfillGroupsTooLarge: the 4 feature groups .* 245760 bytes .* and take \d{6}: give some groups a feature store of their own/);
   });
 
   test.each([
