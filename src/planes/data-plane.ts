@@ -1,4 +1,4 @@
-import { Duration } from 'aws-cdk-lib';
+import { CfnOutput, Duration } from 'aws-cdk-lib';
 import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
@@ -98,6 +98,23 @@ export class DataPlane extends Construct {
       environment, encryptionKey: keys.telemetry, logsKey: keys.logs, artifacts: this.artifacts, retention: props.storage?.telemetry,
     });
     this.rollout = new RolloutConfiguration(this, 'Rollout', { environment, name, encryptionKey: keys.data, logsKey: keys.logs });
+    this.tellNames();
+  }
+
+  /** What commands ask for. */
+  private tellNames(): void {
+    const names: { [id: string]: [string | undefined, string] } = {
+      FeatureTable: [this.features?.table.tableName, 'Online table: --table of the feature commands'],
+      FeatureStream: [this.features?.offline?.stream.streamName, 'Stream of the offline tables: --stream of the feature commands'],
+      FeatureQuarantine: [this.quality?.quarantine.bucketName, 'Bucket of refused rows: --quarantine of the feature commands'],
+      OfflineDatabase: [this.features?.offline?.databaseName, 'Database of the offline tables: --database of training sets'],
+      OfflineWorkGroup: [this.features?.offline?.workGroupName, 'Athena workgroup of the offline tables: --work-group of training sets'],
+      OfflineBucket: [this.features?.offline?.bucket.bucketName, 'Bucket of the offline tables, and of what did not get there'],
+      TrainingSetBucket: [this.trainingSets?.bucket.bucketName, 'Bucket of training sets: --out s3://<bucket>/training-sets/<name>'],
+      Backfills: [this.backfill?.stateMachineArn, 'State machine of backfills'],
+      ConsistencyChecks: [this.backfill?.checkArn, 'State machine of consistency checks'],
+    };
+    for (const [id, [value, description]] of Object.entries(names)) if (value !== undefined) new CfnOutput(this, id, { value, description });
   }
 
   private createVectors(props: DataPlaneProps, indexes: VectorIndex[], source: IBucket): VectorStore {

@@ -140,6 +140,25 @@ describe('DataPlane', () => {
     create({ featureGroups: GROUPS }).template().resourceCountIs('AWS::Scheduler::Schedule', 0);
   });
 
+  test('tells the names that commands ask for, of what it has', () => {
+    const { plane, data, template } = create({ featureGroups: GROUPS });
+    const told = Object.fromEntries(Object.entries(template().findOutputs('*')).map(([id, { Value }]) => [id.replace(/^Plane|[0-9A-F]{8}$/g, ''), Value]));
+    expect(told).toEqual(data.resolve({
+      FeatureTable: plane.features!.table.tableName,
+      FeatureStream: plane.features!.offline!.stream.streamName,
+      FeatureQuarantine: plane.quality!.quarantine.bucketName,
+      OfflineDatabase: plane.features!.offline!.databaseName,
+      OfflineWorkGroup: plane.features!.offline!.workGroupName,
+      OfflineBucket: plane.features!.offline!.bucket.bucketName,
+      TrainingSetBucket: plane.trainingSets!.bucket.bucketName,
+      Backfills: plane.backfill!.stateMachineArn,
+      ConsistencyChecks: plane.backfill!.checkArn,
+    }));
+    const ids = (props: object) => Object.keys(create(props).template().findOutputs('*')).map((id) => id.replace(/^Plane|[0-9A-F]{8}$/g, '')).sort();
+    expect(ids({ featureGroups: GROUPS, featureStore: { offline: OfflineStrategy.none() } })).toEqual(['FeatureQuarantine', 'FeatureTable']);
+    expect(ids({})).toEqual([]);
+  });
+
   test('gives its options to backfill and quality', () => {
     const backfill = { schedule: BackfillSchedule.every(Duration.hours(6)), tuning: { maxSkew: 5 } };
     const made = create({ featureGroups: GROUPS, featureStore: { backfill, quality: { retention: Duration.days(7), toleratedRows: 3 } } }).template();
