@@ -57,7 +57,7 @@ export const PARTS: { readonly [name: string]: Part } = {
   'oip': {
     proves: 'the inference protocol, by a client that others wrote (tritonclient)',
     needs: { tools: [NODE, PYTHON], memoryGiB: 2, diskGiB: 1 },
-    tests: ['oip/stock-client.test.ts'],
+    tests: ['oip/stock-client.test.ts', 'oip/stock-datatypes.test.ts'],
   },
   'features': {
     proves: 'conditional writes, batch reads, races and faults of the online store, and backfills that are killed at each step, on DynamoDB Local',
