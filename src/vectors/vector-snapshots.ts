@@ -1,4 +1,4 @@
-import { Duration, Stack } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { IDomain } from 'aws-cdk-lib/aws-opensearchservice';
@@ -50,7 +50,7 @@ export class VectorSnapshots extends Construct {
         conditions: { StringEquals: { 'aws:SourceAccount': account }, ArnLike: { 'aws:SourceArn': domain.domainArn } },
       }),
     });
-    new Policy(this, 'Access', {
+    const access = new Policy(this, 'Access', {
       roles: [this.role],
       statements: [
         new PolicyStatement({ actions: ['s3:ListBucket'], resources: [this.bucket.bucketArn] }),
@@ -58,6 +58,8 @@ export class VectorSnapshots extends Construct {
         keyThrough(this, 's3', encryptionKey, ['kms:Decrypt', 'kms:GenerateDataKey']),
       ],
     });
+    // the domain outlives the stack with its data, and goes on to take snapshots
+    for (const kept of [this.role, access]) kept.applyRemovalPolicy(RemovalPolicy.RETAIN);
   }
 
   /** What the store is told of them. */

@@ -141,6 +141,14 @@ describe('the snapshots of a vector store', () => {
   });
 });
 
+test('the role of the snapshots and what it may do outlive the stack, as the domain does that takes them', () => {
+  const made = create().template();
+  const retained = (type: string) => Object.entries(made.findResources(type, { DeletionPolicy: 'Retain' })).map(([id]) => id);
+  expect(retained('AWS::OpenSearchService::Domain')).toHaveLength(1);
+  expect(retained('AWS::IAM::Role')).toEqual([expect.stringMatching(/^VectorsSnapshotsRole/)]);
+  expect(retained('AWS::IAM::Policy')).toEqual([expect.stringMatching(/^VectorsSnapshotsAccess/)]);
+});
+
 describe('who builds generations', () => {
   test('may fill them, switch aliases and warm graphs, and is told the endpoint', () => {
     const { stack, store, template } = create();

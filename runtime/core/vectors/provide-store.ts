@@ -25,9 +25,9 @@ export async function provideStore(store: StoreApi, declared: VectorStoreDeclara
   for (const gone of before?.indexes.filter(({ schema }) => !names.has(schema.name)) ?? []) await removeIndex(store, gone, declared.keepData);
 }
 
-/** Removes what was provided; generations only where data is not kept, and snapshots never: the repository is only forgotten. */
+/** Removes what was provided. Where data are kept, generations stay, and snapshots of them go on; snapshots are never deleted: without data, the repository is only forgotten. */
 export async function removeStore(store: StoreApi, declared: VectorStoreDeclaration): Promise<void> {
-  await removeSnapshots(store);
+  if (!declared.keepData) await removeSnapshots(store);
   for (const index of declared.indexes) await removeIndex(store, index, declared.keepData);
   await removeAccess(store, storeRoles(declared), declared.keepData);
 }

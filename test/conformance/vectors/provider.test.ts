@@ -115,6 +115,30 @@ describe('the function that makes the indexes of a vector store', () => {
     await client.indices.delete({ index: `thalos.drill.${index.name}` });
   });
 
+  test('of a domain that is lost, a snapshot comes back in another by the steps of docs/restore-vectors.md', async () => {
+    await run();
+    await liveDocuments('2');
+    const { body: { snapshot } } = await client.snapshot.create({ repository: 'thalos-vectors', snapshot: 'last', wait_for_completion: true, body: { indices: `${index.name}.*` } });
+    expect(snapshot!.state).toBe('SUCCESS');
+    await client.indices.delete({ index: [`${index.name}.1`, `${index.name}.2`] });
+    // the same stack over an empty domain
+    const saved = declared.snapshots!.repository.settings.location;
+    declared = { ...declared, snapshots: { ...declared.snapshots!, repository: { type: 'fs', settings: { location: `new-${made}` } } } };
+    await run();
+    expect((await client.count({ index: index.name })).body.count).toBe(0);
+
+    await client.snapshot.createRepository({ repository: 'lost', body: { type: 'fs', settings: { location: saved, readonly: true } } as never });
+    const restored = { indices: `${index.name}.2`, include_aliases: false, include_global_state: false };
+    await client.snapshot.restore({ repository: 'lost', snapshot: 'last', wait_for_completion: true, body: restored });
+    const actions = [{ remove: { index: `${index.name}.1`, alias: index.name, must_exist: true } }, { add: { index: `${index.name}.2`, alias: index.name } }];
+    await client.indices.updateAliases({ body: { actions } as never });
+    expect((await client.count({ index: index.name })).body.count).toBe(5);
+    // and the next deployment takes it for its own
+    await run({ type: 'Update' });
+    expect(await behind(index.name)).toEqual([`${index.name}.2`]);
+    await client.snapshot.deleteRepository({ repository: 'lost' });
+  });
+
   test('gives a new generation its mapping, also where somebody makes it by hand', async () => {
     await run();
     await client.indices.create({ index: `${index.name}.9` });
@@ -222,6 +246,10 @@ describe('the function that makes the indexes of a vector store', () => {
 
     await run({ type: 'Delete', now: { ...declared, keepData } });
     expect(await exists(`${index.name}.1`)).toBe(keepData);
+    // what is kept goes on to be saved
+    expect(store.at('/_plugins/_sm/policies/thalos-vectors') !== undefined).toBe(keepData);
+    const repositories = (await client.snapshot.getRepository()).body;
+    expect('thalos-vectors' in repositories).toBe(keepData);
     expect((await client.indices.existsIndexTemplate({ name: `thalos-${index.name}` })).body).toBe(false);
     expect(store.at('/_plugins/_security/api/roles/thalos_vector_searcher')).toBeUndefined();
   });
