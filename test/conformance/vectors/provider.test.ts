@@ -1,12 +1,12 @@
 /** What the custom resource does to a real OpenSearch: once, again, half, at the same time, refused, away, and against a store that fails. */
 import type { Client } from '@opensearch-project/opensearch';
 import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
+import { signer } from './builder';
 import { addGeneration, switchAlias } from './indexes';
 import { items, itemsIndex, ItemSequence } from './items';
 import { ManagementProxy } from './management-proxy';
 import { OpenSearchServer } from './opensearch-server';
 import { OpenSearchHttp } from '../../../runtime/adapters/aws/opensearch-http';
-import { Sigv4Signer } from '../../../runtime/adapters/aws/sigv4';
 import type { StorePatience } from '../../../runtime/core/vectors/patient-store';
 import { onEvent } from '../../../runtime/handlers/vector-indexes.lambda';
 import { VectorProviderProperty, type VectorIndexSchema, type VectorStoreDeclaration } from '../../../src/contract';
@@ -44,8 +44,7 @@ beforeEach(async () => {
 });
 afterEach(() => store.close());
 
-const signer = new Sigv4Signer({ region: 'eu-central-1', service: 'es', credentials: async () => ({ accessKeyId: 'a', secretAccessKey: 'b' }) });
-const open = (endpoint: string) => new OpenSearchHttp({ endpoint, signer });
+const open = (endpoint: string) => new OpenSearchHttp({ endpoint, signer: signer() });
 /** Waits pass at once, and are counted on a clock of their own. */
 const patience = (): StorePatience => {
   let passed = 0;

@@ -1,12 +1,12 @@
 /** The vector search adapter on OpenSearch with its k-NN plugin, in indexes with the mapping that the declaration stands for. */
 import type { Client } from '@opensearch-project/opensearch';
+import { signer } from './builder';
 import { vectorFaults } from './faults';
 import { addGeneration, pointAlias, referenceSearch, switchAlias } from './indexes';
 import { items, itemsIndex, ItemSequence } from './items';
 import { OpenSearchServer } from './opensearch-server';
 import { vectorServiceFaults } from './service-faults';
 import { OpenSearchVectorSearch } from '../../../runtime/adapters/aws/opensearch-vector-search';
-import { Sigv4Signer } from '../../../runtime/adapters/aws/sigv4';
 import type { VectorQuery } from '../../../runtime/core/ports';
 import type { VectorIndexSchema } from '../../../src/contract';
 import { hybridSearchContract } from '../../runtime/contract/hybrid-search.contract';
@@ -23,9 +23,7 @@ let client: Client;
 const stores: OpenSearchVectorSearch[] = [];
 
 const storeAt = (endpoint: string) => {
-  const store = new OpenSearchVectorSearch({
-    endpoint, signer: new Sigv4Signer({ region: 'eu-central-1', service: 'es', credentials: async () => ({ accessKeyId: 'a', secretAccessKey: 'b' }) }),
-  });
+  const store = new OpenSearchVectorSearch({ endpoint, signer: signer() });
   stores.push(store);
   return store;
 };
