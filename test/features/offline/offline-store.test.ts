@@ -137,9 +137,9 @@ describe('OfflineStore', () => {
     }
     // each change of the groups is another version of the function: what an alias named before stays as it was
     const version = (groups: FeatureGroup[]) => {
-      const template = create({ groups }).template();
-      const [[id, { Properties }]] = Object.entries(template.findResources('AWS::Lambda::Version'));
-      template.allResourcesProperties('AWS::Lambda::Alias', { FunctionName: Properties.FunctionName, FunctionVersion: { 'Fn::GetAtt': [id, 'Version'] } });
+      const changed = create({ groups }).template();
+      const [[id, { Properties }]] = Object.entries(changed.findResources('AWS::Lambda::Version'));
+      changed.allResourcesProperties('AWS::Lambda::Alias', { FunctionName: Properties.FunctionName, FunctionVersion: { 'Fn::GetAtt': [id, 'Version'] } });
       return id;
     };
     const before = version([group('card-holders', 1)]);
