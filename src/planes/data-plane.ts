@@ -79,7 +79,7 @@ export class DataPlane extends Construct {
     const { alerts, keys } = foundation;
     for (const watched of [this, props.vectorScope ?? this]) alerts.listenTo(watched);
 
-    this.artifacts = new ArtifactStore(this, 'Artifacts', { environment, encryptionKey: keys.data });
+    this.artifacts = new ArtifactStore(this, 'Artifacts', { environment, encryptionKey: keys.artifacts, tiering: props.storage?.artifacts });
     if (featureGroups.length > 0) {
       this.quality = new FeatureQuality(this, 'Quality', {
         environment, encryptionKey: keys.quarantine, artifacts: this.artifacts, name, groups: featureGroups, ...props.featureStore?.quality,

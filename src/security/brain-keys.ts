@@ -20,8 +20,11 @@ const USE = ['kms:Decrypt', 'kms:DescribeKey', 'kms:Encrypt', 'kms:GenerateDataK
  * Each key's policy lets IAM policies of the account decide, and admits the services that call with an identity of their own.
  */
 export class BrainKeys extends Construct {
-  /** Online features, artifacts, and the access logs of every bucket. */
+  /** Online features, and the document that releases models. */
   readonly data: Key;
+
+  /** Artifacts of models, and the access logs of every bucket. */
+  readonly artifacts: Key;
 
   /** The offline tables, the stream that feeds them, and what backfills compute of them. */
   readonly offline: Key;
@@ -50,7 +53,8 @@ export class BrainKeys extends Construct {
   constructor(scope: Construct, id: string, props: BrainKeysProps) {
     super(scope, id);
     const of = (what: string) => `${what} of the ${props.environment.name} brain ${this.node.path}`;
-    this.data = this.addKey('Data', of('features and artifacts'), this.accessLogDelivery());
+    this.data = this.addKey('Data', of('online features and releases'));
+    this.artifacts = this.addKey('Artifacts', of('artifacts and access logs'), this.accessLogDelivery());
     this.offline = this.addKey('Offline', of('offline features'));
     this.quarantine = this.addKey('Quarantine', of('refused features'));
     this.training = this.addKey('Training', of('training sets'));
@@ -67,7 +71,9 @@ export class BrainKeys extends Construct {
    * @internal
    */
   _all(): Key[] {
-    return [this.data, this.offline, this.quarantine, this.training, this.telemetry, this.vectors, this.cluster, this.logs, this.alerts];
+    return [
+      this.data, this.artifacts, this.offline, this.quarantine, this.training, this.telemetry, this.vectors, this.cluster, this.logs, this.alerts,
+    ];
   }
 
   private addKey(id: string, description: string, ...statements: PolicyStatement[]): Key {

@@ -4,6 +4,7 @@ import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Bucket, IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct, IConstruct } from 'constructs';
 import { accessLogBucket, keepAccessLog, privateBucket, UNFINISHED_UPLOADS } from './private-bucket';
+import { StorageTiering } from './storage-tiering';
 import { Binding, Paths } from '../contract';
 import { BrainEnvironment } from '../environment';
 import { keyThrough } from '../private/key-through';
@@ -29,8 +30,11 @@ export interface ArtifactStoreProps {
   /** Decides the removal policy. */
   readonly environment: BrainEnvironment;
 
-  /** Encrypts the artifacts and their access log; its policy admits `logging.s3.amazonaws.com`, as that of `BrainKeys.data` does. */
+  /** Encrypts the artifacts and their access log; its policy admits `logging.s3.amazonaws.com`, as that of `BrainKeys.artifacts` does. */
   readonly encryptionKey: IKey;
+
+  /** When artifacts move to cheaper storage; none expires. A pod that loads a model pays for reading a colder class. @default StorageTiering.byAge() */
+  readonly tiering?: StorageTiering;
 }
 
 /** `models/<name>/<version>/…` and `rollout/…`: what workloads read. */
@@ -103,12 +107,12 @@ export class ArtifactStore extends ArtifactStoreBase {
 
   constructor(scope: Construct, id: string, props: ArtifactStoreProps) {
     super(scope, id);
-    const { environment, encryptionKey } = props;
+    const { environment, encryptionKey, tiering = StorageTiering.byAge() } = props;
     this.accessLogs = accessLogBucket(this, 'AccessLogs', { environment, encryptionKey });
     this.bucket = privateBucket(this, 'Resource', {
       environment,
       encryptionKey,
-      lifecycleRules: [{ noncurrentVersionExpiration: NONCURRENT, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS }],
+      lifecycleRules: [{ ...tiering._rule(), noncurrentVersionExpiration: NONCURRENT, abortIncompleteMultipartUploadAfter: UNFINISHED_UPLOADS }],
     });
     this._keepAccessLogOf(this.bucket, LOG_PREFIX);
   }

@@ -17,7 +17,7 @@ test('makes network, keys, identities and the account\'s service-linked roles', 
   const { template } = make();
 
   template.resourceCountIs('AWS::EC2::VPC', 1);
-  template.resourceCountIs('AWS::KMS::Key', 9);
+  template.resourceCountIs('AWS::KMS::Key', 10);
   template.resourceCountIs('Custom::ThalosServiceLinkedRoles', 1);
   template.resourcePropertiesCountIs('AWS::IAM::Role', { AssumeRolePolicyDocument: { Statement: [Match.objectLike({ Principal: { Service: 'pods.eks.amazonaws.com' } })] } }, 2);
 });

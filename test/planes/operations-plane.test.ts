@@ -21,9 +21,9 @@ test('the rule may publish: nothing but plain HTTP is denied, since EventBridge 
 });
 
 test('the guard watches every key of the brain', () => {
-  const { data, offline, quarantine, training, telemetry, vectors, cluster, logs, alerts } = foundation.keys;
-  const watched = [data, offline, quarantine, training, telemetry, vectors, cluster, logs, alerts];
-  template.resourceCountIs('AWS::KMS::Key', 9);
+  const { data, artifacts, offline, quarantine, training, telemetry, vectors, cluster, logs, alerts } = foundation.keys;
+  const watched = [data, artifacts, offline, quarantine, training, telemetry, vectors, cluster, logs, alerts];
+  template.resourceCountIs('AWS::KMS::Key', 10);
   template.hasResourceProperties('AWS::Events::Rule', {
     EventPattern: {
       source: ['aws.kms'],

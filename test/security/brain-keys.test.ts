@@ -21,7 +21,7 @@ describe('every key', () => {
   const template = make();
 
   test('stands for one room of the brain', () => {
-    template.resourceCountIs('AWS::KMS::Key', 9);
+    template.resourceCountIs('AWS::KMS::Key', 10);
   });
 
   test('rotates, and waits 30 days before a deletion', () => {
@@ -33,13 +33,13 @@ describe('every key', () => {
   });
 
   test('lets IAM policies of the account decide, or nobody could administer it', () => {
-    for (const name of ['Data', 'Offline', 'Quarantine', 'Training', 'Telemetry', 'Vectors', 'Cluster', 'Logs', 'Alerts']) {
+    for (const name of ['Data', 'Artifacts', 'Offline', 'Quarantine', 'Training', 'Telemetry', 'Vectors', 'Cluster', 'Logs', 'Alerts']) {
       expect(policyOf(name)).toContainEqual(expect.objectContaining({ Sid: 'AccountDecides', Action: 'kms:*', Effect: 'Allow' }));
     }
   });
 
   test('admits everybody else under a condition only', () => {
-    for (const name of ['Data', 'Offline', 'Quarantine', 'Training', 'Telemetry', 'Vectors', 'Cluster', 'Logs']) {
+    for (const name of ['Data', 'Artifacts', 'Offline', 'Quarantine', 'Training', 'Telemetry', 'Vectors', 'Cluster', 'Logs']) {
       for (const statement of policyOf(name).filter(({ Sid }) => Sid !== 'AccountDecides')) {
         expect(statement.Condition).toBeDefined();
         expect([statement.Action].flat()).not.toContain('kms:*');
@@ -107,8 +107,8 @@ describe('the alerts key', () => {
   });
 });
 
-test('the data key lets S3 deliver access logs of this account', () => {
-  expect(policyOf('Data')).toContainEqual(expect.objectContaining({
+test('the key of artifacts lets S3 deliver access logs of this account', () => {
+  expect(policyOf('Artifacts')).toContainEqual(expect.objectContaining({
     Principal: { Service: 'logging.s3.amazonaws.com' }, Condition: { StringEquals: { 'aws:SourceAccount': ACCOUNT } },
   }));
 });

@@ -75,6 +75,13 @@ describe('the buckets', () => {
     });
   });
 
+  test('artifacts get colder with their age, and answer at once in every class', () => {
+    template.hasResourceProperties('AWS::S3::Bucket', {
+      LoggingConfiguration: Match.anyValue(),
+      LifecycleConfiguration: { Rules: [Match.objectLike({ Transitions: [{ StorageClass: 'STANDARD_IA', TransitionInDays: 90 }, { StorageClass: 'GLACIER_IR', TransitionInDays: 365 }] })] },
+    });
+  });
+
   test('who asked for an artifact is logged, and only S3 writes that log, for this bucket and account', () => {
     template.hasResourceProperties('AWS::S3::Bucket', {
       LoggingConfiguration: { DestinationBucketName: { Ref: Match.stringLikeRegexp('AccessLogs') }, LogFilePrefix: 'artifacts/' },
