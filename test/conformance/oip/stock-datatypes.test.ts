@@ -2,38 +2,24 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { CallContext, ModelRef } from '../../../runtime/core/ports';
-import type { Tensor } from '../../../runtime/core/tensors';
 import { createService, type Service } from '../../../runtime/inference-service/service';
-import { type ModelManifest, OIP_DATATYPES, type OipDatatype } from '../../../src/contract';
+import { OIP_DATATYPES } from '../../../src/contract';
 import { CONFIGURATION, MemoryManifests, MemoryRollout, rolloutOf, SILENT } from '../../runtime/core/brain.fixture';
+import { DATATYPE_MODELS, giveBack } from '../../runtime/inference-service/datatypes.fixture';
 import { TOKENS, Words } from '../../runtime/inference-service/words.fixture';
 import { pythonWith } from '../python';
 
 jest.setTimeout(600_000);
 
-/** Gives its one tensor back. */
-const manifestOf = (datatype: OipDatatype): ModelManifest => ({
-  schemaVersion: '1',
-  name: datatype.toLowerCase(),
-  version: '1',
-  platform: 'onnx',
-  files: [{ path: 'model.onnx', digest: `sha256:${'0'.repeat(64)}`, bytes: 1 }],
-  inputs: [{ name: 'x', datatype, shape: [-1, 2] }],
-  outputs: [{ name: 'y', datatype, shape: [-1, 2] }],
-});
-
 class SameOrWords extends Words {
-  override async infer(_: ModelRef, [x]: readonly Tensor[], _context?: CallContext): Promise<Tensor[]> {
-    return [{ ...x, name: 'y' }];
-  }
+  override infer = giveBack;
 }
 
 let service: Service;
 let got: { readonly binary: object; readonly json: object; readonly grpc: object; readonly sequence: readonly unknown[] };
 
 beforeAll(async () => {
-  const manifests = [...OIP_DATATYPES.map(manifestOf), TOKENS];
+  const manifests = [...DATATYPE_MODELS, TOKENS];
   service = createService({
     configuration: { ...CONFIGURATION, models: manifests.map(({ name }) => ({ name, owner: 'test' })) },
     runtime: new SameOrWords(),

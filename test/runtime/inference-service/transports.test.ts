@@ -1,13 +1,13 @@
 /** The same cases through REST in JSON, REST with binary tensors, and gRPC with a stock client: the same bytes come back, and the same refusals. */
 import { credentials, makeClientConstructor, Metadata, type ServiceError } from '@grpc/grpc-js';
 import fc from 'fast-check';
+import { DATATYPE_MODELS, giveBack } from './datatypes.fixture';
 import { call } from './http.fixture';
 import { toBinary } from '../../../runtime/core/binary-tensors';
 import { ERRORS, type ErrorCode } from '../../../runtime/core/errors';
-import type { ModelRef } from '../../../runtime/core/ports';
 import { allocate, elementCount, type Tensor } from '../../../runtime/core/tensors';
 import { createService, type Service } from '../../../runtime/inference-service/service';
-import { type ModelManifest, OIP_DATATYPES, type OipDatatype } from '../../../src/contract';
+import { OIP_DATATYPES, type OipDatatype } from '../../../src/contract';
 import { CONFIGURATION, EchoRuntime, MemoryManifests, MemoryRollout, rolloutOf, SILENT } from '../core/brain.fixture';
 import { load } from '../grpc/stock';
 
@@ -15,22 +15,8 @@ const LENGTH = 'inference-header-content-length';
 /** FP16 and BF16 have no JSON form. */
 const IN_JSON: readonly OipDatatype[] = OIP_DATATYPES.filter((datatype) => datatype !== 'FP16' && datatype !== 'BF16');
 
-/** Takes one tensor of each kind, any number of rows, and gives it back. */
-const manifestOf = (datatype: OipDatatype): ModelManifest => ({
-  schemaVersion: '1',
-  name: datatype.toLowerCase(),
-  version: '1',
-  platform: 'onnx',
-  files: [{ path: 'model.onnx', digest: `sha256:${'0'.repeat(64)}`, bytes: 1 }],
-  inputs: [{ name: 'x', datatype, shape: [-1, 2] }],
-  outputs: [{ name: 'y', datatype, shape: [-1, 2] }],
-});
-const MANIFESTS = OIP_DATATYPES.map(manifestOf);
-
 class Same extends EchoRuntime {
-  override async infer(_: ModelRef, [x]: readonly Tensor[]): Promise<Tensor[]> {
-    return [{ ...x, name: 'y' }];
-  }
+  override infer = giveBack;
 }
 
 let service: Service;
@@ -39,10 +25,10 @@ let client: InstanceType<ReturnType<typeof makeClientConstructor>>;
 
 beforeAll(async () => {
   service = createService({
-    configuration: { ...CONFIGURATION, models: MANIFESTS.map(({ name }) => ({ name, owner: 'test' })) },
+    configuration: { ...CONFIGURATION, models: DATATYPE_MODELS.map(({ name }) => ({ name, owner: 'test' })) },
     runtime: new Same(),
-    manifests: new MemoryManifests(...MANIFESTS),
-    rollout: new MemoryRollout(rolloutOf(...MANIFESTS)),
+    manifests: new MemoryManifests(...DATATYPE_MODELS),
+    rollout: new MemoryRollout(rolloutOf(...DATATYPE_MODELS)),
     logger: SILENT,
   });
   await service.start();
