@@ -81,11 +81,14 @@ export class ConcurrencyLimit {
 
   /**
    * A permit where nobody has to wait; undefined: ask `acquire`. Costs 0.2 µs.
-   * Fails with OVERLOADED where the deadline (milliseconds since the epoch) has passed already.
+   * Fails with DEADLINE_EXCEEDED where the deadline (milliseconds since the epoch) has passed already.
    */
   tryAcquire(lane: Lane, deadline = Infinity, tenant?: string): Permit | undefined {
     const now = this.options.clock.now();
-    if (deadline <= now) this.shed(lane, 'OVERLOADED', 'the request reached the service too late for an answer within its deadline');
+    if (deadline <= now) {
+      this.options.onShed?.(lane);
+      throw BrainError.withoutStack('DEADLINE_EXCEEDED', 'the request reached the service after its deadline');
+    }
     if (this.running >= this.ceiling(lane) || this.queue.waitsAtOrAbove(RANK[lane])) return undefined;
     return this.admit(lane, tenant, now);
   }
