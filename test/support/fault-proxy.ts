@@ -1,6 +1,7 @@
 /** A TCP proxy that breaks connections in the ways in which networks do, for tests of what stands before it. */
 import { once } from 'node:events';
 import { AddressInfo, connect, createServer, Server, Socket } from 'node:net';
+import { reset } from './reset';
 
 export type Direction = 'up' | 'down';
 
@@ -109,7 +110,7 @@ export class FaultProxy {
     this.connections++;
     if (this.current.kind === 'refuse') {
       socket.on('error', () => undefined);
-      socket.resetAndDestroy();
+      reset(socket);
       return;
     }
     const connection = new ProxiedConnection(this, socket, this.connections);
@@ -154,8 +155,8 @@ export class ProxiedConnection {
     this.proxy.open.delete(this);
     this.up.stop();
     this.down.stop();
-    this.client.resetAndDestroy();
-    this.target?.resetAndDestroy();
+    reset(this.client);
+    if (this.target) reset(this.target);
   }
 
   /** @internal */

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { reset } from '../../support/reset';
 
 /**
  * The endpoint of a domain: each connection goes to the next of its nodes. One for a node that has just died is reset, as it is until the service takes
@@ -45,9 +46,7 @@ export class DomainEndpoint {
     node.on('close', () => {
       if (client.destroyed) return;
       this.lost++;
-      // libuv resets no socket that is being shut down, and Node would wait for it at the end of the process, for ever
-      if (client.writableEnded) client.destroy();
-      else client.resetAndDestroy();
+      reset(client);
     });
     client.pipe(node);
     node.pipe(client, { end: false });
