@@ -1,11 +1,12 @@
 import { Duration, Names, Stack } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { Alarm, ComparisonOperator, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { Policy, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { CfnStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
 import { BrainEnvironment } from '../environment';
+import { filledSum } from './filled-sum';
 
 export interface BrainStateMachineProps {
   readonly environment: BrainEnvironment;
@@ -117,13 +118,11 @@ export class BrainStateMachine extends Construct {
   unsuccessfulAlarm(scope: Construct, label: string, alarmDescription: string): Alarm {
     return new Alarm(scope, 'Failed', {
       alarmDescription,
-      metric: new MathExpression({
-        // one of them without a data point would leave the sum without one
-        expression: 'FILL(failed, 0) + FILL(aborted, 0) + FILL(late, 0)',
-        usingMetrics: { failed: this.metric('ExecutionsFailed'), aborted: this.metric('ExecutionsAborted'), late: this.metric('ExecutionsTimedOut') },
+      metric: filledSum(
         label,
-        period: Duration.minutes(5),
-      }),
+        { failed: this.metric('ExecutionsFailed'), aborted: this.metric('ExecutionsAborted'), late: this.metric('ExecutionsTimedOut') },
+        Duration.minutes(5),
+      ),
       threshold: 1,
       evaluationPeriods: 1,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,

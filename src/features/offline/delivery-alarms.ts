@@ -2,6 +2,7 @@ import { Duration } from 'aws-cdk-lib';
 import { Alarm, ComparisonOperator, IMetric, MathExpression, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { Construct } from 'constructs';
 import { DimensionName, MetricName, MetricsNamespace, OfflinePrefix } from '../../contract';
+import { filledSum } from '../../private/filled-sum';
 
 export interface DeliveryAlarmsProps {
   /** Begins the ids of the alarms. */
@@ -34,7 +35,9 @@ export function deliveryAlarms(scope: Construct, props: DeliveryAlarmsProps): Al
   const late = props.seconds + retry.toSeconds() + SLACK.toSeconds();
   return [
     alarm(scope, `${id}Lost`, `Rows of feature group ${group} did not get into ${table}: they are under ${OfflinePrefix.ERRORS}/${table}/ for a while. Bring them back as docs/errors.md says.`, {
-      metric: sumOf('Rows that were not delivered', firehose('DeliveryToIceberg.FailedRowCount', 'Sum'), undeliverable(MetricName.UNDELIVERABLE_RECORDS, 'Sum')),
+      metric: filledSum('Rows that were not delivered', {
+        one: firehose('DeliveryToIceberg.FailedRowCount', 'Sum'), other: undeliverable(MetricName.UNDELIVERABLE_RECORDS, 'Sum'),
+      }, PERIOD),
     }),
     alarm(scope, `${id}Late`, `${table} is more than ${late} s behind feature group ${group}: look at the delivery's log, and at how much is written.`, {
       metric: new MathExpression({
@@ -65,7 +68,7 @@ export function deliveryAlarms(scope: Construct, props: DeliveryAlarmsProps): Al
 export function transformAlarm(scope: Construct, functionName: string): Alarm {
   const lambda = metrics('AWS/Lambda', { FunctionName: functionName });
   return alarm(scope, 'TransformFailed', 'The function that makes offline rows failed or was throttled: see its log. What it could not make is under the error prefix.', {
-    metric: sumOf('Calls that failed', lambda('Errors', 'Sum'), lambda('Throttles', 'Sum')),
+    metric: filledSum('Calls that failed', { one: lambda('Errors', 'Sum'), other: lambda('Throttles', 'Sum') }, PERIOD),
   });
 }
 
@@ -91,11 +94,6 @@ export function replicationAlarms(scope: Construct, tableName: string): Alarm[] 
 
 function metrics(namespace: string, dimensionsMap: Record<string, string>): (metricName: string, statistic: string) => Metric {
   return (metricName, statistic) => new Metric({ namespace, metricName, dimensionsMap, statistic, period: PERIOD });
-}
-
-/** One of them without a data point would leave the sum without one. */
-function sumOf(label: string, one: IMetric, other: IMetric): MathExpression {
-  return new MathExpression({ expression: 'FILL(one, 0) + FILL(other, 0)', usingMetrics: { one, other }, label, period: PERIOD });
 }
 
 /** At or above a threshold, by default 1. */
