@@ -120,12 +120,15 @@ export class CoalescedReads {
 
   private async attempt(call: Call, context: CallContext): Promise<void> {
     let pending: readonly string[] = call.keys;
+    let refusal: DynamoDbRefusal | undefined;
     this.retries.deposit();
     for (let attempt = 0; ; attempt++) {
-      let refusal: DynamoDbRefusal | undefined;
       try {
         pending = await this.source.call(pending, call, context);
+        refusal = undefined;
       } catch (error) {
+        // why it was sent again says more than that the time for it was short
+        if (refusal && error instanceof HttpDeadlineError) throw new HttpDeadlineError(error.message, { cause: refusal });
         if (!(error instanceof DynamoDbRefusal && error.retryable)) throw error;
         refusal = error;
       }
@@ -143,7 +146,8 @@ export class CoalescedReads {
 
   private failure(error: unknown, reader: Reader): unknown {
     if (!(error instanceof HttpDeadlineError)) return unavailable(UNAVAILABLE, 'the feature store', error);
-    return reader.late(this.clock.now()) ?? new BrainError(UNAVAILABLE, `the feature store did not answer within ${this.timeoutMs} ms`, {}, { cause: error });
+    const refused = error.cause instanceof DynamoDbRefusal ? ` (${error.cause.name} before)` : '';
+    return reader.late(this.clock.now()) ?? new BrainError(UNAVAILABLE, `the feature store did not answer within ${this.timeoutMs} ms${refused}`, {}, { cause: error });
   }
 }
 

@@ -157,6 +157,16 @@ describe('retries', () => {
     expect(source.asked).toHaveLength(3);
   });
 
+  test('a call that is refused first and late then says both', async () => {
+    const answers = [throttled(), new HttpDeadlineError('late')];
+    source.answer = async () => {
+      throw answers.shift()!;
+    };
+    await expect(reads.read(['key-1'])).rejects.toMatchObject({
+      code: 'FEATURE_STORE_UNAVAILABLE', message: expect.stringContaining('did not answer within 2000 ms (ThrottlingException before)'),
+    });
+  });
+
   test('what is no matter of load is not', async () => {
     source.answer = async () => {
       throw new DynamoDbRefusal('ValidationException', false, 'no');
