@@ -1,8 +1,8 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bundleCli } from '../../support/cli-bundle';
-import { askPrice, BRAIN, CliProcess, eventually, writeAssembly, writeModel } from '../../support/local-brain';
+import { askPrice, BRAIN, CliProcess, eventually, ROOT, writeAssembly, writeModel } from '../../support/local-brain';
 
 jest.setTimeout(120_000);
 
@@ -38,33 +38,37 @@ afterEach(async () => {
   }
 });
 
-function start(...args: string[]): CliProcess {
-  const started = new CliProcess(cli, [...args, '--data-dir', data]);
+function start(args: readonly string[], env?: Readonly<Record<string, string>>): CliProcess {
+  const started = new CliProcess(cli, [...args, '--data-dir', data], ROOT, env);
   processes.push(started);
   return started;
 }
-const boot = () => start('local', assembly);
-const command = (...args: string[]) => start(...args, '--assembly', assembly);
+const boot = () => start(['local', assembly]);
+const command = (...args: string[]) => start([...args, '--assembly', assembly]);
 async function run(...args: string[]): Promise<string> {
   const { status, out, err } = await command(...args).ended;
   expect({ status, err }).toEqual({ status: 0, err: '' });
   return out;
 }
 
-/** Starts an import and kills it as soon as the condition holds; whether it was caught while it ran. */
-async function killWhen(condition: () => boolean, ...args: string[]): Promise<boolean> {
-  const started = command(...args);
-  let over = false;
-  void started.ended.then(() => {
-    over = true;
-  });
-  await eventually(() => over || condition());
-  started.kill('SIGKILL');
-  return (await started.ended).signal === 'SIGKILL';
+interface Moment {
+  readonly folder: string;
+  /** Of a file in it. */
+  readonly name: string;
+  /** That the file has more of. @default - any, none among them */
+  readonly bytes?: number;
+}
+
+/** Runs an import that is killed at that moment; whether it came to it. */
+async function killWhen({ folder, name, bytes = -1 }: Moment, ...args: string[]): Promise<boolean> {
+  const env = { NODE_OPTIONS: `--require ${join(ROOT, 'test', 'support', 'kill-when.cjs')}`, KILL_WHEN: JSON.stringify({ folder, name, bytes }) };
+  return (await start([...args, '--assembly', assembly], env).ended).signal === 'SIGKILL';
 }
 const group = () => join(data, 'offline', BRAIN.featureGroups[0].name, 'v1');
 const index = () => join(data, 'vectors', 'places');
-const holds = (folder: string, pattern: RegExp) => existsSync(folder) && readdirSync(folder).some((name) => pattern.test(name));
+const log = () => join(group(), 'log');
+const onRecord = (): Moment => ({ folder: log(), name: 'json$' });
+const isOnRecord = () => existsSync(log()) && readdirSync(log()).some((name) => name.endsWith('json'));
 
 async function requireAllDrivers(url: string): Promise<void> {
   for (const driver of [0, 1, 2047, 2048, 30_000, DRIVERS - 1]) {
@@ -80,8 +84,8 @@ describe('an import of features that is killed', () => {
   });
 
   test('before its rows are on record leaves nothing of them, and runs again', async () => {
-    expect(await killWhen(() => holds(group(), /./), 'features', 'import', 'drivers', drivers)).toBe(true);
-    expect(holds(join(group(), 'log'), /json$/)).toBe(false);
+    expect(await killWhen({ folder: group(), name: '.' }, 'features', 'import', 'drivers', drivers)).toBe(true);
+    expect(isOnRecord()).toBe(false);
     const brain = boot();
     expect((await askPrice(await brain.ready(), 'd0')).body.code).toBe('UNKNOWN_ENTITY');
     expect(await run('features', 'import', 'drivers', drivers)).toBe('imported 60,000 rows into feature group drivers version 1: snapshot 1\n');
@@ -91,7 +95,7 @@ describe('an import of features that is killed', () => {
 
   test('while its rows go online is finished by the next start', async () => {
     // the tree of all rows has some megabytes
-    const halfway = () => (statSync(join(data, 'online', 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0) > 500_000;
+    const halfway = { folder: join(data, 'online'), name: '^data.mdb$', bytes: 500_000 };
     expect(await killWhen(halfway, 'features', 'import', 'drivers', drivers)).toBe(true);
     const brain = boot();
     const url = await brain.ready();
@@ -105,7 +109,7 @@ describe('an import of features that is killed', () => {
   });
 
   test('after its rows are on record is finished by the same import, which adds no row twice', async () => {
-    expect(await killWhen(() => holds(join(group(), 'log'), /json$/), 'features', 'import', 'drivers', drivers)).toBe(true);
+    expect(await killWhen(onRecord(), 'features', 'import', 'drivers', drivers)).toBe(true);
     expect(await run('features', 'import', 'drivers', drivers)).toBe('feature group drivers version 1 has the 60,000 rows of this file already: snapshot 1\n');
     const brain = boot();
     await requireAllDrivers(await brain.ready());
@@ -113,7 +117,7 @@ describe('an import of features that is killed', () => {
   });
 
   test('may be killed again and again', async () => {
-    for (let i = 0; i < 3; i++) await killWhen(() => holds(join(group(), 'log'), /json$/), 'features', 'import', 'drivers', drivers);
+    for (let i = 0; i < 3; i++) await killWhen(onRecord(), 'features', 'import', 'drivers', drivers);
     await requireAllDrivers(await boot().ready());
   });
 });
@@ -130,7 +134,7 @@ describe('an import of vectors that is killed', () => {
     await run('features', 'import', 'drivers', ann);
     await run('models', 'put', writeModel(join(data, 'model'), '1', 0));
 
-    expect(await killWhen(() => holds(index(), /unfinished/), 'vectors', 'import', 'places', places)).toBe(true);
+    expect(await killWhen({ folder: index(), name: 'unfinished' }, 'vectors', 'import', 'places', places)).toBe(true);
     const brain = boot();
     const url = await brain.ready();
     expect(await nearest(url)).toMatchObject({ parameters: { index_generation: 'places@1' }, outputs: [{ data: [5] }] });
@@ -148,7 +152,7 @@ describe('the embedded brain that is killed while it takes writes', () => {
     const brain = boot();
     await brain.ready();
     const importing = command('features', 'import', 'drivers', drivers);
-    await eventually(() => holds(join(group(), 'log'), /json$/));
+    await eventually(isOnRecord);
     brain.kill('SIGKILL');
     expect((await importing.ended).status).toBe(0);
     await requireAllDrivers(await boot().ready());
