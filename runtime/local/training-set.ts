@@ -8,6 +8,7 @@ import { DataDirectory } from '../adapters/local/data-directory';
 import { DuckDb } from '../adapters/local/duckdb';
 import { reject } from '../adapters/local/local-errors';
 import { LocalTrainingSets } from '../adapters/local/local-training-sets';
+import { timeOf } from '../core/data-quality/row-reader';
 import type { KnownAt } from '../core/offline/as-of-join';
 import { type Step, type TrainingSetRequest, TrainingSets } from '../core/offline/training-sets';
 
@@ -35,7 +36,7 @@ export const TRAINING_SET_CREATE: Command = {
     'time': { type: 'string', shown: '--time <column>', text: 'when a label was made (default: event_time)' },
     'entity': { type: 'string', shown: '--entity <key=column>', text: 'where columns are not named as entity keys, with commas; group.key=column for one group' },
     'known-at': { type: 'string', shown: '--known-at <label|now>', text: 'whether rows count that came in after the label (default: label, they do not)' },
-    'at': { type: 'string', shown: '--at <snapshot|time>', text: 'features as they were stored then: a time, a snapshot, or group=snapshot with commas (default: now)' },
+    'at': { type: 'string', shown: '--at <snapshot|time>', text: 'features as they were stored then: a time (ISO 8601, UTC where it names no offset), a snapshot, or group=snapshot with commas (default: now)' },
     ...AWS_OPTIONS,
     ...ASSEMBLY_OPTION,
     ...BRAIN_OPTIONS,
@@ -145,9 +146,9 @@ function pinsOf(args: Arguments, groups: readonly FeatureGroupSchema[]): Trainin
       })),
     };
   }
-  const time = Date.parse(given);
-  if (Number.isNaN(time)) reject('USAGE', `--at must be a snapshot or a time (ISO 8601), got '${given}'`);
-  return { time };
+  // a number is never a time here: a snapshot of another name would become an instant in 1970
+  const time = Number.isNaN(Number(given)) ? timeOf('--at', given) : undefined;
+  return typeof time === 'number' ? { time } : reject('USAGE', `--at must be a snapshot or a time (ISO 8601, UTC where it names no offset), got '${given}'`);
 }
 
 function list(given: string): string[] {

@@ -90,8 +90,15 @@ function timeOfText(text: string): number {
   const iso = ISO_TIME.exec(text.trim());
   if (!iso) return DECIMAL.test(text.trim()) ? epoch(Number(text)) : NaN;
   const [, date, time = '00:00', zone = 'Z'] = iso;
+  if (!isDate(date)) return NaN;
   const offset = zone === 'Z' || zone.includes(':') ? zone : `${zone.slice(0, 3)}:${zone.slice(3) || '00'}`;
   return Date.parse(`${date}T${time}${offset}`);
+}
+
+/** Whether the calendar has the day: `Date` takes 30 February for 2 March. @param date YYYY-MM-DD */
+function isDate(date: string): boolean {
+  const midnight = Date.parse(`${date}T00:00:00Z`);
+  return !Number.isNaN(midnight) && new Date(midnight).toISOString().startsWith(date);
 }
 
 function keyPart({ name, dtype }: EntityKeySchema, value: unknown): string | Refusal {

@@ -225,10 +225,10 @@ describe('training sets of the embedded store', () => {
     const assembly = writeAssembly(join(work, 'cdk.out'));
     await three();
     file('labels.csv', 'who,event_time,clicked', `a,${day(5)},true`);
-    const thalos = (...args: string[]) => new CliProcess(cli, [...args, '--data-dir', data.root]).ended;
+    const thalos = (...args: string[]) => new CliProcess(cli, [...args, '--data-dir', data.root], undefined, { TZ: 'America/New_York' }).ended;
     const create = (...args: string[]) => thalos('training-set', 'create', join(work, 'labels.csv'), '--assembly', assembly, ...args);
     const out = join(work, 'by-command');
-    expect(await create('--groups', 'drivers:trips', '--entity', 'driver=who', '--out', out, '--at', day(3))).toMatchObject({
+    expect(await create('--groups', 'drivers:trips', '--entity', 'driver=who', '--out', out, '--at', '2026-01-09T20:00')).toMatchObject({
       status: 0,
       err: '',
       out: expect.stringMatching(/^wrote 1 rows of 4 columns to .*by-command: drivers at snapshot 1; sha256:[0-9a-f]{64}\n$/),
@@ -256,7 +256,9 @@ describe('training sets of the embedded store', () => {
     await failing(create('--groups', 'drivers', '--out', 's3://sets/clicks', '--database', 'fleet'), /a training set on S3 needs --work-group/);
     await failing(create('--groups', 'drivers', '--out', 's3://sets', '--database', 'fleet', '--work-group', 'brain'), /is at s3:\/\/<bucket>\/training-sets\/<name>, got 's3:\/\/sets'/);
     await failing(create(...asked, '--known-at', 'then'), /--known-at must be label or now, got 'then'/);
-    await failing(create(...asked, '--at', 'then'), /--at must be a snapshot or a time/);
+    for (const at of ['then', 'drivers 7', '2026-02-30', '1e9', '2026-01-09T20:00 America/New_York']) {
+      await failing(create(...asked, '--at', at), /^error: USAGE: --at must be a snapshot or a time \(ISO 8601, UTC where it names no offset\), got '/);
+    }
     await failing(create(...asked, '--at', 'riders=1'), /--at 'riders=1' must be <group>=<snapshot>, of drivers/);
   });
 });

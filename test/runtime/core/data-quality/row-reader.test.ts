@@ -67,12 +67,12 @@ test.each([
 describe('a time', () => {
   test.each([
     ['2026-01-01', Date.UTC(2026, 0, 1)], ['2026-01-01T12:00', NOON], ['2026-01-01 12:00:00', NOON], ['2026-01-01T12:00:00.25Z', NOON + 250], ['2026-01-01T13:00:00+01:00', NOON],
-    ['2026-01-01T13:00:00+01', NOON], ['2026-01-01T17:30:00+0530', NOON], [NOON / 1000, NOON], [NOON, NOON], [`${NOON / 1000}`, NOON], [new Date(NOON), NOON], [-1, -1000], ['1767268801.5', NOON + 1500],
+    ['2026-01-01T13:00:00+01', NOON], ['2026-01-01T17:30:00+0530', NOON], [NOON / 1000, NOON], [NOON, NOON], [`${NOON / 1000}`, NOON], [new Date(NOON), NOON], ['2024-02-29', Date.UTC(2024, 1, 29)], [-1, -1000], ['1767268801.5', NOON + 1500],
   ])('%p is read as UTC', (value, time) => {
     expect(timeOf('event_time', value)).toBe(time);
   });
 
-  test.each([['noon'], ['2026-13-01'], ['2026-01-01T25:00'], [1e15], [NaN], [new Date(NaN)], [true], ['']])('%p is none', (value) => {
+  test.each([['noon'], ['2026-13-01'], ['2026-01-01T25:00'], ['2026-02-30'], ['2026-02-29T12:00:00Z'], ['2026-04-31'], ['2026-01-32'], [1e15], [NaN], [new Date(NaN)], [true], ['']])('%p is none', (value) => {
     expect(timeOf('event_time', value)).toMatchObject({ reason: 'WRONG_TYPE' });
   });
 });
