@@ -6,7 +6,7 @@ import { type Dependency, unlessAway } from './stand-in';
 import { allocate, elementCount, type Tensor, texts } from './tensors';
 import { filtersOf } from './vector-conditions';
 import { QueryBatch } from './vector-queries';
-import type { VectorIndexSchema } from '../../src/contract';
+import { queryComponents, vectorProblem } from './vectors/components';
 
 const STORE: Dependency = { code: 'VECTOR_STORE_UNAVAILABLE', what: 'the vector store' };
 
@@ -80,10 +80,13 @@ async function search(searches: Searches, plans: readonly VectorTensorPlan[], co
   for (const { index, input, k, text, filter } of plans) {
     const data = inputs.get(input)!.data as Float32Array;
     const filters = filtersOf(filter, inputs, batch);
+    const components = queryComponents(index);
     const asked = text === undefined ? undefined : texts(inputs.get(text)!);
     for (let row = 0; row < batch; row++) {
       const vector = data.subarray(row * index.dimension, (row + 1) * index.dimension);
-      checkQuery(index, input, vector, row);
+      // binary tensors can hold what JSON cannot: NaN and infinities
+      const problem = vectorProblem(index, components, vector);
+      if (problem !== undefined) refuse('INVALID_DATA', `row ${row} of query vector '${input}' ${problem}`, { tensor: input });
       positions.push(queries.add({ index, vector, k, text: asked?.[row], filter: filters?.[row] }));
     }
   }
@@ -101,17 +104,6 @@ async function searchUnlessAway(
   searches: Searches, plans: readonly VectorTensorPlan[], now: number, context: CallContext | undefined,
 ): Promise<void> {
   await unlessAway(STORE, context, now, (shorter) => search(searches, plans, shorter));
-}
-
-/** Binary tensors can hold what JSON cannot: NaN and infinities, which are near nothing. */
-function checkQuery({ similarity }: VectorIndexSchema, input: string, query: Float32Array, row: number): void {
-  let zero = true;
-  for (const value of query) {
-    if (!Number.isFinite(value)) refuse('INVALID_DATA', `row ${row} of query vector '${input}' holds ${value}`, { tensor: input });
-    if (value !== 0) zero = false;
-  }
-  // engines disagree on what they answer to it
-  if (zero && similarity === 'cosine') refuse('INVALID_DATA', `row ${row} of query vector '${input}' is zero, which has no cosine`, { tensor: input });
 }
 
 function fill(plan: VectorTensorPlan, rows: readonly VectorHits[]): Tensor {

@@ -8,6 +8,7 @@ import { searchGeneration } from '../adapters/local/vector-search';
 import { textFields } from '../core/lexical';
 import type { VectorFilter } from '../core/ports';
 import { isValueOf } from '../core/vector-conditions';
+import { isVector, queryComponents, vectorProblem } from '../core/vectors/components';
 
 const DEFAULT_K = 10;
 /** That of a manifest. */
@@ -63,14 +64,15 @@ function neighbours(args: Arguments): number {
   return k;
 }
 
-function parseVector({ name, dimension, similarity }: VectorIndexSchema, given: string): Float32Array {
+function parseVector(index: VectorIndexSchema, given: string): Float32Array {
   const value = parseJson('--vector', given);
-  if (!Array.isArray(value) || value.length !== dimension || !value.every((component) => typeof component === 'number' && Number.isFinite(Math.fround(component)))) {
-    return reject('USAGE', `--vector must be a JSON list of ${dimension} finite numbers for index '${name}', got '${given.slice(0, 64)}'`);
+  const components = queryComponents(index);
+  if (!isVector(index, value)) {
+    return reject('USAGE', `--vector must be a JSON list of ${index.dimension} ${components.what} for index '${index.name}', got '${given.slice(0, 64)}'`);
   }
-  const vector = Float32Array.from(value as number[]);
-  if (similarity === 'cosine' && vector.every((component) => component === 0)) reject('USAGE', '--vector is zero, which has no cosine');
-  return vector;
+  const problem = vectorProblem(index, components, value);
+  if (problem !== undefined) reject('USAGE', `--vector ${problem}`);
+  return Float32Array.from(value);
 }
 
 function parseFilter({ fields }: VectorIndexSchema, given: string | undefined): VectorFilter {

@@ -6,10 +6,17 @@ import { type DuckDb, identifier } from './duckdb';
 import { reject } from './local-errors';
 import { LINE, readTexts, ROW, type SourceColumn, UNKNOWN } from './table-source';
 import type { Refusal } from '../../core/data-quality/row-check';
+import type { Components } from '../../core/vectors/components';
 
 export { ROW } from './table-source';
 
-export type ColumnType = 'bool' | 'int32' | 'int64' | 'float32' | 'float64' | 'string' | 'time' | { readonly vector: number };
+export type ColumnType = 'bool' | 'int32' | 'int64' | 'float32' | 'float64' | 'string' | 'time' | VectorType;
+
+export interface VectorType {
+  /** Its dimension. */
+  readonly vector: number;
+  readonly components: Components;
+}
 
 export interface ImportColumn extends SourceColumn {
   readonly type: ColumnType;
@@ -96,7 +103,10 @@ function typedSql({ name, type, absent }: ImportColumn): string {
 function castSql(text: string, type: ColumnType): string {
   if (typeof type === 'object') {
     const list = `TRY_CAST(${text} AS FLOAT[])`;
-    return `CASE WHEN len(${list}) = ${type.vector} AND list_bool_and(list_transform(${list}, lambda x: x IS NOT NULL AND isfinite(x))) THEN ${list} END`;
+    const { least, most, whole } = type.components;
+    // NaN is the largest number to the database: it is in no range either
+    const fits = `x IS NOT NULL AND x BETWEEN ${least}::FLOAT AND ${most}::FLOAT${whole ? ' AND x = trunc(x)' : ''}`;
+    return `CASE WHEN len(${list}) = ${type.vector} AND list_bool_and(list_transform(${list}, lambda x: ${fits})) THEN ${list} END`;
   }
   switch (type) {
     case 'string':
@@ -122,7 +132,7 @@ function castSql(text: string, type: ColumnType): string {
 }
 
 function describeType(type: ColumnType): string {
-  if (typeof type === 'object') return `a list of ${type.vector} finite numbers`;
+  if (typeof type === 'object') return `a list of ${type.vector} ${type.components.what}`;
   return type === 'time' ? 'a time (ISO 8601, or epoch seconds or milliseconds)' : type;
 }
 

@@ -4,6 +4,7 @@ import { reject } from './local-errors';
 import { type ColumnType, type ImportColumn, importTable, ROW } from './table-import';
 import { GenerationWriter, type VectorDocument } from './vector-generations';
 import type { FeatureValue, VectorIndexSchema } from '../../../src/contract';
+import { documentComponents, NO_DIRECTION } from '../../core/vectors/components';
 
 const FIELD_TYPES: Record<VectorIndexSchema['fields'][number]['type'], ColumnType> = { float: 'float64', long: 'int64', keyword: 'string', boolean: 'bool', text: 'string' };
 
@@ -16,7 +17,7 @@ export async function importVectors(
 ): Promise<{ generation: string; count: number }> {
   const columns: ImportColumn[] = [
     { name: 'id', type: 'string', what: "'id'", required: true },
-    { name: 'vector', type: { vector: index.dimension }, what: "'vector'", required: true },
+    { name: 'vector', type: { vector: index.dimension, components: documentComponents(index) }, what: "'vector'", required: true },
     ...index.fields.map(({ name, type }): ImportColumn => ({ name, type: FIELD_TYPES[type], what: `field '${name}'`, required: false })),
   ];
   const count = await importTable(db, 'vectors', file, columns);
@@ -69,5 +70,5 @@ async function requireDistinctIds(db: DuckDb): Promise<void> {
 
 async function requireDirections(db: DuckDb): Promise<void> {
   const [zero] = await db.rows(`SELECT ${ROW} FROM vectors WHERE list_bool_and(list_transform(vector, lambda x: x = 0)) ORDER BY ${ROW} LIMIT 1`);
-  if (zero) reject('INVALID_VALUE', `row ${zero[ROW]}: 'vector' must not be zero in an index with cosine similarity; nothing was imported`);
+  if (zero) reject('INVALID_VALUE', `row ${zero[ROW]}: 'vector' ${NO_DIRECTION}; nothing was imported`);
 }

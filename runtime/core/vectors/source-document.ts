@@ -1,5 +1,6 @@
 /** One line of a build's source: JSON with `id`, `vector` and the declared fields, as `thalos-brain vectors import` reads them. */
 import { stop } from './build-errors';
+import { documentComponents, isVector, vectorProblem } from './components';
 import { VectorDocument, type FeatureValue, type VectorIndexSchema } from '../../../src/contract';
 import { isValueOf } from '../vector-conditions';
 
@@ -31,12 +32,11 @@ export function bulkLines(index: VectorIndexSchema, line: string, where: string)
   return `{"index":{"_id":${JSON.stringify(id)}}}\n${JSON.stringify(document)}\n`;
 }
 
-function requireVector({ dimension, similarity }: VectorIndexSchema, vector: unknown, bad: (text: string) => never): void {
-  if (!Array.isArray(vector) || vector.length !== dimension || !vector.every((value) => typeof value === 'number' && Number.isFinite(Math.fround(value)))) {
-    bad(`'vector' must be a list of ${dimension} finite numbers, got ${shown(vector)}`);
-  }
-  // OpenSearch refuses it as well, but with another text for each engine
-  if (similarity === 'cosine' && (vector as number[]).every((value) => Math.fround(value) === 0)) bad("'vector' must not be zero in an index with cosine similarity");
+function requireVector(index: VectorIndexSchema, vector: unknown, bad: (text: string) => never): void {
+  const components = documentComponents(index);
+  if (!isVector(index, vector)) return bad(`'vector' must be a list of ${index.dimension} ${components.what}, got ${shown(vector)}`);
+  const problem = vectorProblem(index, components, vector);
+  if (problem !== undefined) bad(`'vector' ${problem}`);
 }
 
 const shown = (value: unknown): string => (value === undefined ? 'nothing' : JSON.stringify(value).slice(0, SHOWN));

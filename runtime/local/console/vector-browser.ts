@@ -6,6 +6,7 @@ import { refuse } from '../../core/errors';
 import { textFields } from '../../core/lexical';
 import type { VectorFilter, VectorHits } from '../../core/ports';
 import { isValueOf } from '../../core/vector-conditions';
+import { isVector, queryComponents, vectorProblem } from '../../core/vectors/components';
 
 /** Documents of one answer. */
 const PAGE = 50;
@@ -90,12 +91,14 @@ function vectorOf({ documents, index }: LoadedGeneration, wanted: string): Float
   return position < 0 ? refuse('INVALID_PARAMETER', `the index has no document '${wanted.slice(0, 128)}'`) : index.vector(position);
 }
 
-function vectorFrom({ name, dimension }: VectorIndexSchema, given: unknown): Float32Array {
-  if (!Array.isArray(given) || given.length !== dimension) {
-    return refuse('INVALID_PARAMETER', `a vector of index '${name}' has ${dimension} numbers, got ${Array.isArray(given) ? given.length : 'none'}`);
+function vectorFrom(schema: VectorIndexSchema, given: unknown): Float32Array {
+  const { name, dimension } = schema;
+  const components = queryComponents(schema);
+  if (!isVector(schema, given)) {
+    return refuse('INVALID_PARAMETER', `a vector of index '${name}' must be a list of ${dimension} ${components.what}${Array.isArray(given) ? `, got ${given.length} values` : ''}`);
   }
-  const odd = given.findIndex((value) => typeof value !== 'number' || !Number.isFinite(Math.fround(value)));
-  return odd < 0 ? Float32Array.from(given as number[]) : refuse('INVALID_PARAMETER', `element ${odd} of the vector is no float32`);
+  const problem = vectorProblem(schema, components, given);
+  return problem === undefined ? Float32Array.from(given) : refuse('INVALID_PARAMETER', `the vector ${problem}`);
 }
 
 function textFrom(schema: VectorIndexSchema, given: unknown): string | undefined {

@@ -9,6 +9,7 @@ import { GenerationWriter } from '../../../runtime/adapters/local/vector-generat
 import { importVectors } from '../../../runtime/adapters/local/vector-import';
 import { FlatVectorSearch } from '../../../runtime/adapters/local/vector-search';
 import { SIMILARITIES, type Similarity, type VectorIndexSchema } from '../../../src/contract';
+import { COMPONENT_CASES } from '../contract/component-cases';
 import { hybridSearchContract } from '../contract/hybrid-search.contract';
 import type { TestDocument } from '../contract/vector-document';
 import { vectorSearchContract } from '../contract/vector-search.contract';
@@ -186,8 +187,18 @@ describe('the embedded vector store', () => {
     expect(existsSync(join(root, 'places', 'current'))).toBe(false);
   });
 
+  test.each(COMPONENT_CASES)('judges %s as a build does', async (_, { vector, quantization, similarity = 'l2', document }) => {
+    const index: VectorIndexSchema = { ...INDEX, dimension: 2, fields: [], quantization, similarity };
+    const imported = put(jsonl([{ id: 'a', vector }]), index);
+    if (document === undefined) return expect(imported).resolves.toEqual({ generation: '1', count: 1 });
+    const [, range] = document.split(', and must hold ');
+    return expect(imported).rejects.toMatchObject({
+      code: 'INVALID_VALUE', message: expect.stringContaining(`row 1: 'vector' ${range === undefined ? document : `must be a list of 2 ${range}, got`}`),
+    });
+  });
+
   test('fails when an index with cosine similarity gets a zero vector', async () => {
-    await expect(put(jsonl(rows), { ...INDEX, similarity: 'cosine' })).rejects.toThrow(/row 1: 'vector' must not be zero/);
+    await expect(put(jsonl(rows), { ...INDEX, similarity: 'cosine' })).rejects.toThrow(/row 1: 'vector' is zero, which has no cosine/);
   });
 
   test('fails when a file is empty, absent, or not what its name says', async () => {

@@ -94,6 +94,20 @@ describe('enrichVectors', () => {
       .rejects.toMatchObject({ code: 'INVALID_DATA', message: expect.stringContaining(`row ${BATCH - 1} of query vector 'b' holds NaN`) });
   });
 
+  test('fails with INVALID_DATA where the index takes no such query, whether or not it may answer without', async () => {
+    const store = new ScoringVectors();
+    const bytes = { ...index, quantization: { kind: 'byte' as const } };
+    const asked = (value: number) => enrich(store, [fallback('a', { index: bytes })], undefined, undefined, new Map([
+      ['a', { name: 'a', datatype: 'FP32', shape: [2, 2], data: Float32Array.of(1, -128, 1, value) }],
+    ]));
+    await expect(asked(0.5)).rejects.toMatchObject({
+      code: 'INVALID_DATA', message: expect.stringContaining("row 1 of query vector 'a' holds 0.5, and must hold whole numbers from -128 to 127"), details: { tensor: 'a' },
+    });
+    await expect(asked(128)).rejects.toMatchObject({ code: 'INVALID_DATA' });
+    expect(store.calls).toEqual([]);
+    expect((await asked(127)).degraded).toEqual([]);
+  });
+
   test('a long beyond 2^53 is a number in the tensor', async () => {
     const store: VectorSearch = { search: async () => [{ generation: 'g', hits: [{ id: 'a', score: 1, fields: { rank: '9007199254740993' } }] }], close: async () => undefined };
     const ranked = { ...index, fields: [{ name: 'rank', type: 'long' as const }] };

@@ -377,6 +377,7 @@ describe('the generations of a vector index', () => {
     ['neither vector nor id', [], 'needs either --vector or --id'],
     ['both', ['--vector', '[0,1]', '--id', 'a'], 'needs either --vector or --id'],
     ['a short vector', ['--vector', '[1]'], "--vector must be a JSON list of 2 finite numbers for index 'places'"],
+    ['a number beyond single precision', ['--vector', '[1,1e39]'], '--vector holds 1e+39, and must hold finite numbers'],
     ['what is no JSON', ['--vector', '1,2'], "--vector must be JSON, got '1,2'"],
     ['too many', ['--vector', '[0,1]', '--k', '1001'], "--k must be a number from 1 to 1000, got '1001'"],
     ['an unknown field', ['--vector', '[0,1]', '--where', '{"town":"x"}'], "the index has no field 'town'; it has fare"],

@@ -290,7 +290,7 @@ describe('the vector browser', () => {
   });
 
   test.each([
-    ['a document that is none', { id: 'moon' }], ['another dimension', { vector: [1] }], ['no vector', {}], ['null', null], ['what is no number', { vector: [1, 'a'] }],
+    ['a document that is none', { id: 'moon' }], ['another dimension', { vector: [1] }], ['no vector', {}], ['null', null], ['what is no number', { vector: [1, 'a'] }], ['a number beyond single precision', { vector: [1, 1e39] }],
     ['k of none', { id: 'near', k: 0 }], ['k of many', { id: 'near', k: 101 }], ['a filter that is none', { id: 'near', filter: {} }],
     ['a field that is none', { id: 'near', filter: [{ field: 'moon', values: [1] }] }], ['a value of another type', { id: 'near', filter: [{ field: 'rush', values: ['yes'] }] }],
     ['no values', { id: 'near', filter: [{ field: 'city', values: [] }] }],
