@@ -17,6 +17,13 @@ const CHUNK = 1000;
 const WAIT_S = 20;
 const WARM_UP_MS = 55_000;
 
+/** Statistics of one copy of a shard. */
+interface ShardCopy {
+  readonly docs: { readonly count: number };
+  readonly segments: { readonly count: number };
+  readonly merges: { readonly current: number };
+}
+
 /** Records are found by their id alone: nothing in them is indexed. */
 const RECORDS_MAPPING = { dynamic: false, properties: {} };
 
@@ -110,14 +117,13 @@ export class OpenSearchGenerations implements GenerationCluster {
     // without it the statistics are of the segments that searches saw last
     await this.http.call('POST', `/${name}/_refresh`);
     const { body } = await this.http.call('GET', `/${name}/_stats/merge,segments,docs`, { query: { level: 'shards' } });
-    const { primaries } = body._all;
-    const [{ shards }] = Object.values(body.indices) as { shards: Record<string, { routing: { primary: boolean }; docs: { count: number } }[]> }[];
+    const [{ shards }] = Object.values(body.indices) as { shards: Record<string, ShardCopy[]> }[];
     const copies = Object.values(shards).flat();
     return {
-      // a shard without a document has no segment
-      shards: copies.filter(({ routing, docs }) => routing.primary && docs.count > 0).length,
-      segments: primaries.segments.count,
-      running: primaries.merges.current > 0,
+      // one without a document has no segment
+      copies: copies.filter(({ docs }) => docs.count > 0).length,
+      segments: copies.reduce((sum, { segments }) => sum + segments.count, 0),
+      running: copies.some(({ merges }) => merges.current > 0),
     };
   }
 

@@ -92,18 +92,20 @@ export class GenerationBuild {
     return DONE;
   }
 
-  /** One segment per shard, before there are replicas: they copy what is merged. */
+  /** One segment per copy of a shard. Replicas that are made later copy what is merged; those of a domain with standby are there already, and merge as well. */
   async merge(): Promise<StepOutcome> {
     const { lease: { generation } } = await this.held();
-    const { shards, segments, running } = await this.cluster.mergeState(this.name, generation);
-    if (segments <= shards) return DONE;
+    const { copies, segments, running } = await this.cluster.mergeState(this.name, generation);
+    if (segments <= copies) return DONE;
     if (!running) await this.cluster.startMerge(this.name, generation);
     return AGAIN;
   }
 
   async replicate(): Promise<StepOutcome> {
     const { lease: { generation } } = await this.held();
-    return { done: await this.cluster.replicate(this.name, generation) };
+    if (!await this.cluster.replicate(this.name, generation)) return AGAIN;
+    // one that was copied while its primary merged has what was there before
+    return this.merge();
   }
 
   /**

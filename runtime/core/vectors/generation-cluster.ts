@@ -58,10 +58,12 @@ export interface LoadedPart {
   readonly done: boolean;
 }
 
-/** Segments of a generation's primary shards. */
+/** Segments of a generation's shards: replicas that are there while it is loaded merge by themselves, each at its own time. */
 export interface MergeState {
-  readonly shards: number;
+  /** Primaries and replicas that hold documents. */
+  readonly copies: number;
   readonly segments: number;
+  /** Whether any of them merges. */
   readonly running: boolean;
 }
 

@@ -46,6 +46,13 @@ const traffic = () => new Traffic(searcher());
 
 const documents = (seed: number, prefix: string) => items(new ItemSequence(seed), DOCUMENTS, prefix);
 
+/** Of each copy of each shard. */
+async function segmentsOf(concrete: string): Promise<number[]> {
+  const { body } = await client.indices.stats({ index: concrete, metric: ['segments'], level: 'shards' });
+  const { shards } = body.indices![concrete] as { shards: Record<string, { segments: { count: number } }[]> };
+  return Object.values(shards).flat().map(({ segments }) => segments.count);
+}
+
 /** A moment that others wait for. */
 class Moment {
   come!: () => void;
@@ -89,6 +96,23 @@ test('a searcher asks the same copy of each shard every time, whichever node tak
   const after = await asked();
   expect(after).toHaveLength(SHARDS * 2);
   expect(after.filter(([copy, times]) => times > before.get(copy)!)).toHaveLength(SHARDS);
+});
+
+test('replicas that are there from the beginning are merged as well before a generation answers', async () => {
+  const copies: number[][] = [];
+  // a segment for each bulk, so that there is something to merge; looked at right before the switch
+  const watched = new Proxy(cluster.copied, {
+    get: (target, name) => name === 'bulk' ? async (...args: Parameters<GenerationCluster['bulk']>) => {
+      const answer = await target.bulk(...args);
+      await client.indices.refresh({ index: 'merged.*' });
+      return answer;
+    } : name === 'moveAlias' ? async (...args: Parameters<GenerationCluster['moveAlias']>) => {
+      copies.push(await segmentsOf('merged.1'));
+      return target.moveAlias(...args);
+    } : Reflect.get(target, name).bind(target),
+  });
+  await new GenerationBuilder(watched, itemsIndex('merged')).run('one', [documents(1, 'one-')], 5000);
+  expect(copies).toEqual([new Array(SHARDS * 2).fill(1)]);
 });
 
 describe('with one of three nodes killed under load', () => {

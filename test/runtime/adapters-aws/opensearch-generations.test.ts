@@ -15,10 +15,12 @@ describe('generations in OpenSearch', () => {
   let http: OpenSearchHttp;
   const asked: PeerRequest[] = [];
   const last = () => asked.at(-1)!;
+  let stats: object;
 
   beforeAll(async () => {
     peer = await Peer.start((request) => {
       asked.push(request);
+      if (request.path.includes('_stats')) return { body: stats };
       const hits = { _shards: { failed: 0 }, hits: { hits: [{ _index: 'flats.7', _id: 'a', _score: 0.5 }] } };
       return { body: request.path.includes('_msearch') ? { responses: [hits] } : hits };
     });
@@ -49,5 +51,20 @@ describe('generations in OpenSearch', () => {
     await search.close();
     const searched = JSON.parse(last().body.toString().split('\n')[1]);
     expect({ ...searched.query.knn.vector, vector }).toEqual(measured.query.knn.vector);
+  });
+
+  const copy = (primary: boolean, docs: number, segments: number, current = 0) => (
+    { routing: { primary, state: 'STARTED' }, docs: { count: docs }, segments: { count: segments }, merges: { current } }
+  );
+
+  test.each<[string, Record<string, object[]>, object]>([
+    ['one copy of each', { 0: [copy(true, 9, 3)], 1: [copy(true, 8, 1)] }, { copies: 2, segments: 4, running: false }],
+    ['replicas that are not merged yet', { 0: [copy(true, 9, 1), copy(false, 9, 4)] }, { copies: 2, segments: 5, running: false }],
+    ['replicas that merge', { 0: [copy(true, 9, 1), copy(false, 9, 4, 1)] }, { copies: 2, segments: 5, running: true }],
+    ['a shard without a document', { 0: [copy(true, 9, 1), copy(false, 9, 1)], 1: [copy(true, 0, 0), copy(false, 0, 0)] }, { copies: 2, segments: 2, running: false }],
+  ])('count segments and merges of every copy of a shard (%s)', async (_, shards, state) => {
+    stats = { _all: { primaries: { segments: { count: 1 }, merges: { current: 0 } } }, indices: { 'flats.7': { shards } } };
+    expect(await new OpenSearchGenerations(http, { shards: 1, replicas: 2, buildReplicas: 2 }).mergeState('flats', '7')).toEqual(state);
+    expect(last().path).toContain('level=shards');
   });
 });

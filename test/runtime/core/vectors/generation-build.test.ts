@@ -82,6 +82,20 @@ describe('a generation', () => {
     expect(await returnToPrevious(world.cluster, 'places')).toEqual({ from: '3', to: '1' });
   });
 
+  test('is merged on every copy before it is looked at: also on one that was made while the others merged', async () => {
+    const world = new World();
+    const { cluster } = world;
+    const { replicate } = cluster;
+    let late = true;
+    cluster.replicate = async (...asked) => {
+      const there = await replicate(...asked);
+      if (there && late) cluster.made.get('1')!.merged = late = false;
+      return there;
+    };
+    expect(await world.run('a')).toBe('1');
+    expect([late, cluster.looks]).toEqual([false, []]);
+  });
+
   test('whose graph is bad never answers', async () => {
     const world = new World();
     await world.run('a');

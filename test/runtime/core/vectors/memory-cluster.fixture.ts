@@ -68,7 +68,7 @@ export class MemoryCluster implements GenerationCluster {
 
   count = (_: string, generation: string) => this.call('count', () => this.need(generation).documents.size);
   mergeState = (_: string, generation: string) => this.call('mergeState', (): MergeState => (
-    { shards: 1, segments: this.need(generation).merged ? 1 : 3, running: false }
+    { copies: 1, segments: this.need(generation).merged ? 1 : 3, running: false }
   ));
 
   startMerge = (_: string, generation: string) => this.call('startMerge', () => {
