@@ -3,8 +3,11 @@
  *
  * A custom resource calls it. CloudFormation and Lambda deliver at least once, and an earlier run may have died anywhere: every statement may run
  * again, and every run looks at what is there before it adds to it. It never takes anything away: deleting the resource keeps the table, and a
- * change that would drop or retype a column, or change the entity keys, is refused, because rows and readers depend on it; it needs a new version
+ * change that would retype a column, or change the entity keys, is refused, because rows and readers depend on it; it needs a new version
  * of the group, which is a new table.
+ *
+ * A column that the group does not have stays, and nobody writes it. It cannot be refused: when CloudFormation rolls back an update that added it,
+ * the group as it was meets the table as it is, and nothing tells that from a feature that was taken out. Synth refuses that, by the lock (docs/adr/0054).
  *
  * A table does not say which of its columns are keys. The resource's physical id does: it is that of the last request which succeeded, also when
  * CloudFormation rolls back one that was refused, where the former properties are the refused ones.
@@ -15,7 +18,7 @@ import {
 } from '@aws-sdk/client-athena';
 import type { CloudFormationCustomResourceEvent } from 'aws-lambda';
 import { customResource, textProperty } from './custom-resource';
-import { breakage, groupChanges, LEAST_SNAPSHOTS, type OfflineGroup, offlineTableName, OfflineTableResource } from '../../src/contract';
+import { breakage, groupChanges, type KnownColumn, LEAST_SNAPSHOTS, type OfflineGroup, offlineTableName, OfflineTableResource } from '../../src/contract';
 import { addColumns, createTable, type OfflineTable, offlineTable, setRetention, type SnapshotRetention, sqlType } from '../core/offline/ddl';
 
 /** Athena's name for the Glue catalog of the account. */
@@ -23,6 +26,8 @@ const CATALOG = 'AwsDataCatalog';
 
 export interface TableTarget {
   readonly group: OfflineGroup;
+  /** The resource is made by this request: if there is a table, nobody knows how it came to be. */
+  readonly isNew: boolean;
   /** The entity keys that the table had, in their order; undefined where nobody knows. */
   readonly formerKeys?: readonly string[];
   readonly table: OfflineTable;
@@ -60,8 +65,8 @@ export async function ensureTable(client: AthenaClient, target: TableTarget, pat
   await run(client, target, setRetention(table, retention), patience);
 }
 
-/** Columns to add. Fails where the table has others than the group: it is never made to fit. */
-function missingColumns({ group, formerKeys, table }: TableTarget, { Columns = [], Parameters }: TableMetadata) {
+/** Columns to add. Fails where that does not make it the group's table: it is never made to fit. */
+function missingColumns({ group, isNew, formerKeys, table }: TableTarget, { Columns = [], Parameters }: TableMetadata) {
   if (Parameters?.table_type?.toUpperCase() !== 'ICEBERG') {
     throw new Error(`${table.database}.${table.name} is there and is no Iceberg table: rename it, or give the feature group '${group.name}' another version`);
   }
@@ -69,11 +74,18 @@ function missingColumns({ group, formerKeys, table }: TableTarget, { Columns = [
   // keys are a table's first columns: without a former request their order is what the table knows of them
   const inOrder = known.map(({ name }) => name).filter((name) => group.entityKeys.some((key) => key.name === name));
   const changes = groupChanges({ entityKeys: formerKeys ?? inOrder, columns: known }, group, ({ type }) => sqlType(type, 'athena'));
-  const broken = breakage(changes);
+  const broken = breakage({ ...changes, dropped: isNew ? possibleKeys(group, known, changes.dropped) : [] });
   if (broken !== undefined) {
     throw new Error(`version ${group.version} of feature group '${group.name}' ${broken}: its rows and readers would break. Restore it, or declare version ${group.version + 1}, which has a table of its own`);
   }
   return changes.added;
+}
+
+/** Of the columns that the group lacks, those that may be keys by their place: before every column of the group that is none. */
+function possibleKeys({ entityKeys }: OfflineGroup, known: readonly KnownColumn[], lacked: readonly string[]): string[] {
+  const names = known.map(({ name }) => name);
+  const end = names.findIndex((name) => !lacked.includes(name) && !entityKeys.some((key) => key.name === name));
+  return lacked.filter((name) => names.indexOf(name) < end);
 }
 
 async function metadata(client: AthenaClient, { table, workGroup }: TableTarget): Promise<TableMetadata> {
@@ -139,6 +151,7 @@ function targetOf(event: CloudFormationCustomResourceEvent): TableTarget {
   const group = groupOf(event);
   return {
     group,
+    isNew: event.RequestType === 'Create',
     formerKeys: 'PhysicalResourceId' in event ? keysIn(event.PhysicalResourceId, group) : undefined,
     table: offlineTable(group, { database: text(OfflineTableResource.DATABASE), location: text(OfflineTableResource.LOCATION) }),
     workGroup: text(OfflineTableResource.WORKGROUP),

@@ -74,7 +74,6 @@ describe('the table of a feature group', () => {
   });
 
   test.each<[string, OfflineGroup, RegExp]>([
-    ['drops a feature', { ...GROUP, features: [GROUP.features[0]] }, /drops rating.*Restore it, or declare version 2/],
     ['retypes a feature', { ...GROUP, features: [GROUP.features[0], { name: 'rating', dtype: 'float64' }] }, /retypes rating from float to double/],
     ['adds a key', { ...GROUP, entityKeys: [...GROUP.entityKeys, { name: 'city', dtype: 'string' }] }, /changes its entity keys from \(driver\) to \(driver, city\)/],
   ])('is not changed by what %s without a new version', async (_, group, reason) => {
@@ -82,6 +81,58 @@ describe('the table of a feature group', () => {
     const before = [...athena.tables.get(KEY)!.columns];
     await expect(deliver('Update', group)).rejects.toThrow(reason);
     expect([...athena.tables.get(KEY)!.columns]).toEqual(before);
+  });
+
+  describe('after an update that was rolled back', () => {
+    const id = physicalId(event('Create'));
+    const update = (group: OfflineGroup, days?: string) => deliver('Update', group, undefined, days, id);
+
+    beforeEach(async () => {
+      await deliver('Create');
+      await update(WITH_SPEED, '7');
+      await update(GROUP);
+    });
+
+    test('keeps the column that was added, and has the retention of before', () => {
+      expect([...athena.tables.get(KEY)!.columns].at(-1)).toEqual(['speed', 'double']);
+      expect(athena.tables.get(KEY)!.parameters).toMatchObject({ vacuum_max_snapshot_age_seconds: String(30 * 86_400) });
+      expect(athena.statements.some((statement) => statement.includes('DROP'))).toBe(false);
+    });
+
+    test('takes the same feature up again without a statement, and others beside it', async () => {
+      await update({ ...WITH_SPEED, features: [...WITH_SPEED.features, { name: 'stops', dtype: 'int64' }] });
+      expect(athena.statements.filter((statement) => statement.includes('ADD COLUMNS')).map((statement) => statement.replace(/.* ADD/, 'ADD')))
+        .toEqual(['ADD COLUMNS (`speed` double)', 'ADD COLUMNS (`stops` bigint)']);
+    });
+
+    test('refuses it with another type, and that can be rolled back too', async () => {
+      const other: OfflineGroup = { ...GROUP, features: [...GROUP.features, { name: 'speed', dtype: 'int32' }] };
+      await expect(update(other)).rejects.toThrow(/retypes speed from double to int: .* Restore it, or declare version 2/);
+      await update(GROUP);
+      await update(WITH_SPEED);
+    });
+
+    test('goes over to another version, and comes back when that is rolled back', async () => {
+      const next = { ...GROUP, version: 2 };
+      await update(next);
+      await deliver('Update', GROUP, undefined, undefined, physicalId(event('Create', next)));
+      expect(columns()).toContain('speed');
+    });
+
+    test('is found by a resource that is made anew', async () => {
+      await deliver('Delete');
+      await deliver('Create');
+      expect(columns()).toContain('speed');
+    });
+  });
+
+  test('whose update failed after it had added a column takes the group as it was', async () => {
+    await deliver('Create');
+    const id = physicalId(event('Create'));
+    athena.failNext(/SET TBLPROPERTIES/, 'SYNTAX_ERROR: no');
+    await expect(deliver('Update', WITH_SPEED, undefined, undefined, id)).rejects.toThrow(/SYNTAX_ERROR/);
+    await deliver('Update', GROUP, undefined, undefined, id);
+    expect(columns()).toContain('speed');
   });
 
   describe('whose columns stay', () => {
@@ -105,6 +156,13 @@ describe('the table of a feature group', () => {
     test('is known by the order of its columns where no request came before', async () => {
       await deliver('Create', of(['user', 'merchant'], []));
       await expect(deliver('Create', of(['merchant', 'user'], []))).rejects.toThrow('changes its entity keys from (user, merchant) to (merchant, user)');
+    });
+
+    test('may have had a key where a column stands before the features, and nobody knows', async () => {
+      await deliver('Create', of(['user', 'merchant'], ['kind', 'price']));
+      await expect(deliver('Create', of(['user'], ['kind', 'price']))).rejects.toThrow(/drops merchant: .* Restore it, or declare version 2/);
+      await deliver('Create', of(['user', 'merchant'], ['kind']));
+      expect(columns()).toContain('price');
     });
   });
 
