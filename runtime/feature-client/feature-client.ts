@@ -21,6 +21,13 @@ export class RowsFailedError extends BrainError implements RowsFailed {
   }
 }
 
+/** A row as it came. */
+export interface GivenRow {
+  readonly record: FeatureRecord | string;
+  /** Why it is none, where that is known already. */
+  readonly refusal?: Refusal;
+}
+
 export interface FeatureClientPorts {
   /** Of the brain that the groups belong to. */
   readonly brain: string;
@@ -62,16 +69,21 @@ export class FeatureClient implements FeatureClientApi {
     return (await this.putMany(group, [row]))[0];
   }
 
-  async putMany(group: string, rows: readonly FeatureRecord[]): Promise<PutOutcome[]> {
+  putMany(group: string, rows: readonly FeatureRecord[]): Promise<PutOutcome[]> {
+    return this.putGiven(group, rows.map((record) => ({ record })));
+  }
+
+  /** The same for rows of which some could not be read. @param before how many rows of their source stand before them */
+  async putGiven(group: string, rows: readonly GivenRow[], before = 0): Promise<PutOutcome[]> {
     const check = this.check(group);
     const { group: schema } = check;
     const now = this.clock.now();
-    const judged = rows.map((record): FeatureWrite | Refusal => {
-      const read = readRow(schema, record, now);
+    const judged = rows.map(({ record, refusal }): FeatureWrite | Refusal => {
+      const read = refusal ?? readRow(schema, record as FeatureRecord, now);
       return isRefusal(read) ? read : check.check(read, now) ?? read;
     });
     const refused = judged.flatMap((each, at) => (
-      isRefusal(each) ? [quarantinedRow(schema, each, { source: this.ports.source ?? 'client', row: at + 1, record: rows[at], now })] : []
+      isRefusal(each) ? [quarantinedRow(schema, each, { source: this.ports.source ?? 'client', row: before + at + 1, record: rows[at].record, now })] : []
     ));
     const writes = judged.filter((each): each is FeatureWrite => !isRefusal(each));
     // a refused row that is not kept is lost: that comes first

@@ -13,7 +13,7 @@ export const FEATURE_OPTIONS: Readonly<Record<string, Option>> = {
   ...BRAIN_OPTIONS,
   table: { type: 'string', shown: '--table <name>', text: 'work on this DynamoDB table, not on the embedded brain; its alarms hear nothing of it' },
   stream: { type: 'string', shown: '--stream <name>', text: 'with --table: the Kinesis stream for rows that came too late' },
-  quarantine: { type: 'string', shown: '--quarantine <name>', text: 'with --table: the bucket for refused rows (default: import keeps them in a file, put only counts them)' },
+  quarantine: { type: 'string', shown: '--quarantine <name>', text: 'with --table: the bucket for refused rows (default: import keeps them in a file, put tells the first)' },
   region: { type: 'string', shown: '--region <name>', text: 'with --table: its Region (default: AWS_REGION)' },
 };
 

@@ -1,17 +1,22 @@
 import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { type Command, text } from './command';
 import { FEATURE_OPTIONS, type FeatureTarget, featureTarget, withClient } from './feature-target';
 import { importEmbedded, shownReasons } from './features-import';
-import { count } from './terminal';
+import { count, type Terminal } from './terminal';
 import { type FeatureDtype, type FeatureGroupSchema, OfflineColumn } from '../../src/contract';
-import { messageOf, reject } from '../adapters/local/local-errors';
+import { type JsonLine, jsonLines, objectOf } from '../adapters/local/json-lines';
+import { messageOf, reject, systemCode } from '../adapters/local/local-errors';
 import { type FeatureRecord, valueOfText } from '../core/data-quality/row-reader';
+import { BrainError } from '../core/errors';
+import type { PutOutcome } from '../feature-client/api';
+import { type GivenRow, RowsFailedError } from '../feature-client/feature-client';
 
 /** Rows that are on their way at once. */
 const ROWS_AT_ONCE = 1000;
+/** Refused rows that are told one by one. */
+const SHOWN_ROWS = 5;
 
 export const FEATURES_PUT: Command = {
   words: 'features put',
@@ -19,7 +24,8 @@ export const FEATURES_PUT: Command = {
   summary: 'write a row of a feature group, or many from JSON lines',
   details: [
     'A row is written as column=value for each entity key and feature; without event_time it is true from now on. --json - reads rows from standard',
-    'input, one JSON object a line; --json <file> from a file. The newest row of each entity wins. Rows that do not fit go to the quarantine.',
+    'input, one JSON object a line; --json <file> from a file. The newest row of each entity wins. Rows that do not fit go to the quarantine,',
+    'lines that are no JSON object too; the others are written.',
   ],
   options: { ...FEATURE_OPTIONS, json: { type: 'string', shown: '--json <file>', text: 'read rows as JSON lines; - is standard input' } },
   async run(args, context) {
@@ -50,40 +56,70 @@ async function putEmbedded(target: FeatureTarget, one: FeatureRecord | undefined
 async function putToTable(
   { group, aws }: FeatureTarget, one: FeatureRecord | undefined, json: string | undefined, { terminal }: Parameters<Command['run']>[1],
 ): Promise<void> {
-  const tally = new Map<string, number>();
-  const add = (what: string) => tally.set(what, (tally.get(what) ?? 0) + 1);
-  const reasons = new Map<string, number>();
+  const written = { written: 0, stale: 0 };
+  const refused = new RefusedRows();
+  let row = 0;
+  const tally = (outcomes: readonly PutOutcome[]) => {
+    for (const outcome of outcomes) {
+      row++;
+      if (outcome.status === 'written' || outcome.status === 'stale') written[outcome.status]++;
+      if (outcome.status === 'quarantined') refused.add(row, outcome);
+    }
+  };
   await withClient(aws!, async (client) => {
-    const put = async (rows: readonly FeatureRecord[]) => {
-      for (const outcome of await client.putMany(group.name, rows)) {
-        add(outcome.status);
-        if (outcome.status !== 'quarantined') continue;
-        if (one) reject('INVALID_VALUE', `${outcome.text}; nothing was written`);
-        reasons.set(outcome.reason, (reasons.get(outcome.reason) ?? 0) + 1);
-      }
+    const put = async (rows: readonly GivenRow[]) => {
+      const before = row;
+      tally(await client.putGiven(group.name, rows, before).catch((error: unknown) => {
+        if (error instanceof RowsFailedError) tally(error.outcomes);
+        if (!(error instanceof BrainError)) throw error;
+        throw new BrainError(error.code, `${error.text}; put the rows behind row ${count(before)} again`, {}, { cause: error });
+      }));
     };
-    if (one) return put([one]);
-    let rows: FeatureRecord[] = [];
-    for await (const line of createInterface({ input: json === '-' ? process.stdin : createReadStream(json!) })) {
-      if (line.trim() === '') continue;
-      rows.push(parsed(line));
+    if (one) {
+      const outcome = await client.put(group.name, one);
+      return outcome.status === 'quarantined' ? reject('INVALID_VALUE', `${outcome.text}; nothing was written`) : tally([outcome]);
+    }
+    let rows: GivenRow[] = [];
+    for await (const line of jsonLines(json === '-' ? process.stdin : fileBytes(json!))) {
+      rows.push(rowOf(line));
       if (rows.length === ROWS_AT_ONCE) await put(rows.splice(0));
     }
     return rows.length > 0 ? put(rows) : undefined;
-  });
-  const { written = 0, stale = 0, quarantined = 0 } = Object.fromEntries(tally);
-  if (quarantined > 0) terminal.warn(`${count(quarantined)} rows did not fit${shownReasons(reasons)}${aws!.quarantine === undefined ? '' : `: they are in ${aws!.quarantine}`}`);
-  terminal.print(`wrote ${count(written)} rows of feature group ${group.name} version ${group.version}; ${count(stale)} came too late`);
+  }).finally(() => refused.tell(terminal, aws!.quarantine));
+  terminal.print(`wrote ${count(written.written)} rows of feature group ${group.name} version ${group.version}; ${count(written.stale)} came too late`);
 }
 
-function parsed(line: string): FeatureRecord {
-  try {
-    const record: unknown = JSON.parse(line);
-    if (typeof record === 'object' && record !== null && !Array.isArray(record)) return record as FeatureRecord;
-  } catch (error) {
-    reject('UNREADABLE_FILE', `a line is no JSON object: ${messageOf(error)}`);
+/** What the rows that did not fit have in common, and the first of them. */
+class RefusedRows {
+  private rows = 0;
+  private readonly reasons = new Map<string, number>();
+  private readonly first: string[] = [];
+
+  add(row: number, { reason, text: why }: { readonly reason: string; readonly text: string }): void {
+    this.rows++;
+    this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
+    if (this.first.length < SHOWN_ROWS) this.first.push(`row ${row}: ${why}`);
   }
-  return reject('UNREADABLE_FILE', `a line is no JSON object: ${line.slice(0, 64)}`);
+
+  /** @param kept where they are; undefined: nowhere, and whoever reads this has to find them */
+  tell(terminal: Terminal, kept: string | undefined): void {
+    if (this.rows === 0) return;
+    const more = this.rows > this.first.length ? ` (and ${count(this.rows - this.first.length)} more rows)` : '';
+    terminal.warn(`${count(this.rows)} rows did not fit${shownReasons(this.reasons)}: ${kept === undefined ? `${this.first.join('; ')}${more}` : `they are in ${kept}`}`);
+  }
+}
+
+function rowOf(line: JsonLine): GivenRow {
+  const record = objectOf(line);
+  return typeof record === 'string' ? { record: line.text, refusal: { reason: 'UNREADABLE', text: record } } : { record };
+}
+
+async function* fileBytes(file: string): AsyncGenerator<Buffer> {
+  try {
+    yield* createReadStream(file);
+  } catch (error) {
+    reject(systemCode(error) === 'ENOENT' ? 'FILE_NOT_FOUND' : 'UNREADABLE_FILE', `${file}: ${messageOf(error)}`, error);
+  }
 }
 
 /** The row that `column=value` words stand for. */
@@ -103,9 +139,9 @@ function recordOf(group: FeatureGroupSchema, words: readonly string[], now: numb
 /** JSON has no NaN: the text says it. */
 const shown = (value: unknown, given: string): unknown => (typeof value === 'number' && !Number.isFinite(value) ? given : value);
 
-async function standardInput(): Promise<string> {
+async function standardInput(): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
