@@ -1,11 +1,11 @@
 /** How generations of a vector index are built beside the live one, as builder, state machine and reader share it (docs/adr/0075). */
-import type { VectorIndexLayout, VectorIndexSchema } from './vector-schema';
+import { GENERATION_SEPARATOR, RESERVED_INDEX, type VectorIndexLayout, type VectorIndexSchema } from './vector-schema';
 
 /**
  * Index of the builders' own records: one document for each vector index (who builds, until when, what is kept), and one for each part of a
- * build. The point is in no declared name, and a generation is a number: it is never taken for a generation of an index named `thalos`.
+ * build. No index may have the name before the point: no pattern of one's generations takes it in.
  */
-export const VECTOR_BUILDS_INDEX = 'thalos.builds';
+export const VECTOR_BUILDS_INDEX = `${RESERVED_INDEX}${GENERATION_SEPARATOR}builds`;
 
 /** The generation that stands behind the alias before the first build: empty. Builds count on from it. */
 export const FIRST_GENERATION = '1';

@@ -1,5 +1,5 @@
 /** What the template and the function that makes a vector store's indexes tell each other. */
-import type { VectorIndexLayout, VectorIndexSchema } from './vector-schema';
+import { GENERATION_SEPARATOR, RESERVED_INDEX, type VectorIndexLayout, type VectorIndexSchema } from './vector-schema';
 
 /** Properties of the custom resource. CloudFormation turns numbers and booleans into text, hence one text of JSON. */
 export const VectorProviderProperty = {
@@ -53,5 +53,5 @@ export const VectorStoreName = {
   /** Template and policy of an index's generations. */
   generations: (index: string) => `thalos-${index}`,
   /** A snapshot is restored as the generation of this index that is named by its own: no pattern of a declared index takes it in. */
-  SCRATCH: 'thalos.drill',
+  SCRATCH: `${RESERVED_INDEX}${GENERATION_SEPARATOR}drill`,
 } as const;

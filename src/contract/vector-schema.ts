@@ -51,8 +51,11 @@ export interface VectorIndexLayout {
   readonly buildReplicas: number;
 }
 
+/** Name that no index may have: its generations would be taken for those of the library's own indexes, and these for its. */
+export const RESERVED_INDEX = 'thalos';
+
 export const VECTOR_INDEX_SCHEMA: JsonSchema = object({
-  name: string(NAME_PATTERN),
+  name: string(`^(?!${RESERVED_INDEX}$)${NAME_PATTERN.slice(1)}`),
   // 16,000 is the limit of a knn_vector field (OpenSearch documentation, "k-NN vector").
   dimension: integer(1, 16000),
   similarity: enumeration(SIMILARITIES),

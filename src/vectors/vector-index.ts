@@ -1,4 +1,4 @@
-import { MAX_TEXT_FIELDS, VectorIndexSchema } from '../contract';
+import { MAX_TEXT_FIELDS, RESERVED_INDEX, VectorIndexSchema } from '../contract';
 import { Similarity } from './similarity';
 import { VectorEngine } from './vector-engine';
 import { VectorField } from './vector-field';
@@ -72,7 +72,7 @@ export class VectorIndex {
   /**
    * Declares a vector index.
    *
-   * @param name lower case letters, digits, `-` and `_`, at most 63 characters
+   * @param name lower case letters, digits, `-` and `_`, at most 63 characters; not `thalos`
    */
   static define(name: string, props: VectorIndexProps): VectorIndex {
     return new VectorIndex(name, props);
@@ -90,6 +90,9 @@ export class VectorIndex {
 
   private constructor(name: string, props: VectorIndexProps) {
     this.name = requireName(undefined, 'a vector index name', name);
+    if (name === RESERVED_INDEX) {
+      fail(undefined, 'ReservedIndex', `a vector index must not be '${name}': the store keeps records of builds and restored copies under that name, choose another one`);
+    }
     this.dimension = props.dimension;
     const what = `vector index '${name}'`;
     const declaredEngine = props.engine ?? VectorEngine.FAISS;

@@ -1,5 +1,5 @@
 import Ajv from 'ajv';
-import { RESERVED_FIELDS, SIMILARITIES, VECTOR_ENGINES, VECTOR_INDEX_SCHEMA } from '../../src/contract';
+import { RESERVED_FIELDS, SIMILARITIES, VECTOR_BUILDS_INDEX, VECTOR_ENGINES, VECTOR_INDEX_SCHEMA, VectorStoreName } from '../../src/contract';
 import { Similarity, VectorEngine, VectorField, VectorIndex, VectorIndexProps } from '../../src/vectors';
 
 const valid = new Ajv().compile(VECTOR_INDEX_SCHEMA);
@@ -36,12 +36,20 @@ describe('VectorIndex', () => {
     }
   });
 
+  test('is no contract with the name of the indexes of the library', () => {
+    const named = (name: string) => valid({ ...define()._toSchema(), name });
+    expect(named('thalos')).toBe(false);
+    expect(['thalos-1', 'thalo', 'my-thalos'].map(named)).toEqual([true, true, true]);
+    for (const own of [VECTOR_BUILDS_INDEX, VectorStoreName.SCRATCH]) expect(own).toMatch(/^thalos\./);
+  });
+
   test('keeps the default of a parameter that is undefined', () => {
     expect(define({ hnsw: { m: 24, efConstruction: undefined } })._toSchema().hnsw).toEqual({ m: 24, efConstruction: 100, efSearch: 100 });
   });
 
   test.each<[string, () => unknown, RegExp]>([
     ['its name is no name', () => define({}, 'flats.1'), /InvalidName: a vector index name must match .*got 'flats\.1'/],
+    ['its name is that of the indexes of the library', () => define({}, 'thalos'), /ReservedIndex: a vector index must not be 'thalos'.*choose another/],
     ['its dimension is 0', () => define({ dimension: 0 }), /OutOfRange: the dimension of vector index 'flats' must be an integer from 1 to 16000, got 0/],
     ['its dimension is beyond 16000', () => define({ dimension: 16_001 }), /got 16001: reduce/],
     ['its dimension is no integer', () => define({ dimension: 7.5 }), /got 7\.5/],
