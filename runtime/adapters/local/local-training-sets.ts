@@ -78,7 +78,7 @@ export class LocalTrainingSets implements TrainingSetStore {
     const path = join(folder, TrainingSetFile.MANIFEST);
     if (!existsSync(path)) refuse('TRAINING_SET_NOT_FOUND', `there is no training set in ${folder}: it has no ${TrainingSetFile.MANIFEST}`);
     for (const what of ['labels', 'data'] as const) {
-      if (!existsSync(join(folder, file(what)))) refuse('TRAINING_SET_DIFFERS', `the training set in ${folder} lacks ${file(what)}`);
+      if (!statSync(join(folder, file(what)), { throwIfNoEntry: false })?.isFile()) refuse('TRAINING_SET_DIFFERS', `the training set in ${folder} lacks ${file(what)}`);
     }
     const again = join(this.data.spill, `verify-${process.pid}`);
     return {

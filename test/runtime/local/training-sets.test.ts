@@ -1,4 +1,4 @@
-import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataDirectory } from '../../../runtime/adapters/local/data-directory';
@@ -175,6 +175,30 @@ describe('training sets of the embedded store', () => {
       await db.run(`CREATE OR REPLACE TABLE t AS SELECT * REPLACE (7::INTEGER AS trips) FROM '${path}'`);
       await db.run(`COPY t TO '${path}' (FORMAT parquet)`);
       await expect(sets.verify(join(work, 'set'))).rejects.toThrow(/TRAINING_SET_DIFFERS: what the query of .* gives now has other values/);
+    });
+
+    test.each<[string, (path: string) => void]>([
+      ['bytes that were added', (path) => appendFileSync(path, 'x')],
+      ['bytes that were cut off', (path) => truncateSync(path, 100)],
+      ['nothing but the first bytes of parquet', (path) => writeFileSync(path, 'PAR1')],
+      ['no bytes', (path) => writeFileSync(path, '')],
+      ['a folder in its place', (path) => {
+        rmSync(path);
+        mkdirSync(path);
+      }],
+    ])('a file that cannot be read: %s', async (_, damage) => {
+      for (const name of ['data', 'labels']) {
+        const out = join(work, `damaged-${name}`);
+        await sets.create(request({ out }));
+        damage(join(out, `${name}.parquet`));
+        await expect(sets.verify(out)).rejects.toMatchObject({ code: 'TRAINING_SET_DIFFERS', message: expect.stringContaining(name) });
+      }
+    });
+
+    test('an engine that fails over the very bytes that were written says why', async () => {
+      await sets.create(request());
+      jest.spyOn(db, 'rows').mockRejectedValue(new Error('Out of Memory Error'));
+      await expect(sets.verify(join(work, 'set'))).rejects.toThrow(/^Out of Memory Error$/);
     });
 
     test('a snapshot that is gone points at the copy', async () => {
