@@ -95,7 +95,7 @@ export class VectorBuildSteps {
     const { source, sourceBucket, workBucket, index } = this.ports;
     const key = keyOf(index.name, id, 'parts');
     const parts = await source.pin({ bucket: sourceBucket, prefix }, { bucket: workBucket, key });
-    return { generation: await build.begin(parts.length), parts: parts.length, key };
+    return { ...await build.begin(parts.length), parts: parts.length, key };
   }
 
   private async loadOrRefuse(build: GenerationBuild, event: VectorBuildEvent, until: number): Promise<VectorBuildAnswer> {
@@ -152,7 +152,7 @@ export class VectorBuildSteps {
     const { cluster, index, clock } = this.ports;
     const began = (await cluster.record(index.name))?.record.build?.began;
     const { done } = await build.retire();
-    if (began !== undefined) this.emit([{ name: VectorMetric.BUILD_TIME, value: (clock.now() - began) / 1000, unit: 'Seconds' }]);
+    if (done && began !== undefined) this.emit([{ name: VectorMetric.BUILD_TIME, value: (clock.now() - began) / 1000, unit: 'Seconds' }]);
     return { done };
   }
 

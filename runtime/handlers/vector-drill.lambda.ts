@@ -11,6 +11,7 @@ import { OpenSearchHttp } from '../adapters/aws/opensearch-http';
 import { OpenSearchSnapshots } from '../adapters/aws/opensearch-snapshots';
 import { Sigv4Signer } from '../adapters/aws/sigv4';
 import { type Clock, SYSTEM_CLOCK } from '../core/ports';
+import type { StepOutcome } from '../core/vectors/generation-build';
 import type { GenerationCluster } from '../core/vectors/generation-cluster';
 import { type DrillProgress, type DrillReport, requireRestored, RestoreDrill, type SnapshotRepository } from '../core/vectors/restore-drill';
 
@@ -43,16 +44,19 @@ export interface DrillVerdict {
   readonly report?: DrillReport;
 }
 
+/** Of a step by itself. */
+export type DrillAnswer = DrillProgress | DrillVerdict | StepOutcome;
+
 /**
  * Fails with an error that is named by its code.
  *
  * @param until when to stop, milliseconds since the epoch
  */
-export function drill(ports: DrillPorts, event: VectorDrillEvent, until: number): Promise<DrillProgress | DrillVerdict> {
+export function drill(ports: DrillPorts, event: VectorDrillEvent, until: number): Promise<DrillAnswer> {
   return named(() => take(ports, event, until));
 }
 
-async function take(ports: DrillPorts, { step, drilled, progress }: VectorDrillEvent, until: number): Promise<DrillProgress | DrillVerdict> {
+async function take(ports: DrillPorts, { step, drilled, progress }: VectorDrillEvent, until: number): Promise<DrillAnswer> {
   const { cluster, repository, clock } = ports;
   const { schema, gate } = drilled;
   const run = new RestoreDrill(cluster, repository, { index: schema, gate, clock, pause: ports.pause });
@@ -60,11 +64,9 @@ async function take(ports: DrillPorts, { step, drilled, progress }: VectorDrillE
     case 'advance':
       return run.advance(progress, until);
     case 'finish':
-      await run.clean();
       return judge(ports, drilled, progress?.report);
     case 'clean':
-      await run.clean();
-      return { index: schema.name };
+      return { done: await run.clean() };
   }
 }
 
@@ -89,7 +91,7 @@ function judge({ brain, clock, emit }: DrillPorts, { schema, gate }: DrilledInde
   return { index, report };
 }
 
-export async function handler(event: VectorDrillEvent, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<DrillProgress | DrillVerdict> {
+export async function handler(event: VectorDrillEvent, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<DrillAnswer> {
   const signer = new Sigv4Signer({ region: variable('AWS_REGION'), service: 'es', credentials: fromNodeProviderChain() });
   const http = new OpenSearchHttp({ endpoint: variable(Binding.VECTOR_ENDPOINT), signer });
   const { layout } = event.drilled;

@@ -42,7 +42,7 @@ export interface DrilledIndex {
   readonly gate: RecallGate;
 }
 
-/** `advance` until it is done, then `finish`; `clean` after a failure. */
+/** `advance` until it is done, then `finish`, which judges; whatever comes of it, `clean` until it is done. */
 export type VectorDrillStep = 'advance' | 'finish' | 'clean';
 
 /** Errors of a drill that another try does not change. */
@@ -73,7 +73,7 @@ export const VectorMetric = {
   PROGRESS: 'VectorBuildProgress',
   /** Recall of a generation at its gate, 0 to 1. */
   RECALL: 'VectorBuildRecall',
-  /** From the first step of a build to its switch, seconds. */
+  /** From the first step of a build to its last, seconds. */
   BUILD_TIME: 'VectorBuildTime',
   /** Restoring the newest snapshot until it answers, seconds: the part of the recovery time that OpenSearch takes. */
   RESTORE_TIME: 'VectorRestoreTime',

@@ -48,20 +48,30 @@ export function buildDefinition(props: BuildDefinitionProps): { StartAt: string;
     ...rest,
   });
   const build = '{% $build %}';
+  /** A step that is asked for until it is done. */
+  const looked = (step: string, payload: object, next: string, rest: State = {}): Record<string, State> => {
+    const name = nameOf(step);
+    return {
+      [name]: call(payload, { ...rest, Output: '{% $states.result.Payload %}', Catch: caught, Next: `Is${name}Done` }),
+      [`Is${name}Done`]: { Type: 'Choice', Choices: [{ Condition: '{% $states.input.done %}', Next: next }], Default: `WaitFor${name}` },
+      [`WaitFor${name}`]: { Type: 'Wait', Seconds: LOOK_SECONDS, Next: name },
+    };
+  };
 
   const states: Record<string, State> = {
     Start: {
       Type: 'Choice', Choices: [{ Condition: '{% $states.input.rollback = true %}', Next: 'Rollback' }], Default: 'Name',
     },
     Rollback: call({ step: 'rollback', build: '{% $states.context.Execution.Name %}' }, { Output: '{% $states.result.Payload %}', Next: 'Done' }),
-    Name: { Type: 'Pass', Assign: { build: '{% $states.context.Execution.Name %}' }, Next: 'Begin' },
-    Begin: call({ step: 'begin', build, prefix: '{% $exists($states.input.prefix) ? $states.input.prefix : "" %}' }, {
+    Name: {
+      Type: 'Pass',
+      Assign: { build: '{% $states.context.Execution.Name %}', prefix: '{% $exists($states.input.prefix) ? $states.input.prefix : "" %}' },
+      Next: 'Begin',
+    },
+    ...looked('begin', { step: 'begin', build, prefix: '{% $prefix %}' }, 'Load', {
       Assign: {
         generation: '{% $states.result.Payload.generation %}', parts: '{% $states.result.Payload.parts %}', key: '{% $states.result.Payload.key %}',
       },
-      Output: {},
-      Catch: caught,
-      Next: 'Load',
     }),
     Load: {
       Type: 'Map',
@@ -104,11 +114,7 @@ export function buildDefinition(props: BuildDefinitionProps): { StartAt: string;
     Refused: call({ step: 'refusal', build }, { Catch: caught, Next: 'Abandon' }),
   };
   STEPS.forEach((step, at) => {
-    const name = nameOf(step);
-    const next = at + 1 < STEPS.length ? nameOf(STEPS[at + 1]) : 'Built';
-    states[name] = call({ step, build }, { Output: '{% $states.result.Payload %}', Catch: caught, Next: `Is${name}Done` });
-    states[`Is${name}Done`] = { Type: 'Choice', Choices: [{ Condition: '{% $states.input.done %}', Next: next }], Default: `WaitFor${name}` };
-    states[`WaitFor${name}`] = { Type: 'Wait', Seconds: LOOK_SECONDS, Next: name };
+    Object.assign(states, looked(step, { step, build }, at + 1 < STEPS.length ? nameOf(STEPS[at + 1]) : 'Built'));
   });
   return {
     StartAt: 'Start',

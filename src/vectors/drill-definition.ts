@@ -17,10 +17,15 @@ const RETRIES = [
   { ErrorEquals: ['States.ALL'], IntervalSeconds: 10, MaxAttempts: 4, BackoffRate: 2, MaxDelaySeconds: 120, JitterStrategy: 'FULL' },
 ];
 
+/** Between two tries to delete a copy. */
+const LOOK_SECONDS = 30;
 /** Characters of the sentence that says why an index failed. */
 const MOST_CAUSE = 300;
 
-/** Index by index: advance until the copy is compared, then finish. One that fails is cleaned up after, and does not keep the others from theirs. */
+/**
+ * Index by index: advance until the copy is compared, finish, and clean until the copy is gone, which waits for a snapshot that is made of it. One that
+ * fails is cleaned up after as well, and does not keep the others from theirs.
+ */
 export function drillDefinition(props: DrillDefinitionProps): { StartAt: string; States: Record<string, State> } {
   const { partition, functionArn, callSeconds, indexes } = props;
   const call = (step: string, rest: State): State => ({
@@ -31,7 +36,9 @@ export function drillDefinition(props: DrillDefinitionProps): { StartAt: string;
     Retry: RETRIES,
     ...rest,
   });
-  const failure = `{% $merge([$states.input, {"error": $states.errorOutput.Error, "cause": $substring($states.errorOutput.Cause, 0, ${MOST_CAUSE})}]) %}`;
+  const failed = '$exists($states.input.error)';
+  const failureOf = `$merge([$states.input, {"error": $states.errorOutput.Error, "cause": $substring($states.errorOutput.Cause, 0, ${MOST_CAUSE})}])`;
+  const failure = `{% ${failureOf} %}`;
   return {
     StartAt: 'Drills',
     States: {
@@ -50,10 +57,18 @@ export function drillDefinition(props: DrillDefinitionProps): { StartAt: string;
             }),
             IsCompared: { Type: 'Choice', Choices: [{ Condition: '{% $states.input.progress.done %}', Next: 'Finish' }], Default: 'Advance' },
             Finish: call('finish', {
-              Output: '{% $states.result.Payload %}', Catch: [{ ErrorEquals: ['States.ALL'], Output: failure, Next: 'Clean' }], Next: 'Drilled',
+              Output: '{% $merge([$states.input, {"verdict": $states.result.Payload}]) %}', Catch: [{ ErrorEquals: ['States.ALL'], Output: failure, Next: 'Clean' }], Next: 'Clean',
             }),
-            Drilled: { Type: 'Succeed' },
-            Clean: call('clean', { Output: '{% $states.input %}', Catch: [{ ErrorEquals: ['States.ALL'], Output: '{% $states.input %}', Next: 'NotDrilled' }], Next: 'NotDrilled' }),
+            // what the drill failed for is what has to be seen, and else that its copy stays
+            Clean: call('clean', {
+              Output: '{% $merge([$states.input, {"cleaned": $states.result.Payload.done}]) %}',
+              Catch: [{ ErrorEquals: ['States.ALL'], Output: `{% ${failed} ? $states.input : ${failureOf} %}`, Next: 'HasPassed' }],
+              Next: 'IsClean',
+            }),
+            IsClean: { Type: 'Choice', Choices: [{ Condition: '{% $states.input.cleaned %}', Next: 'HasPassed' }], Default: 'WaitToClean' },
+            WaitToClean: { Type: 'Wait', Seconds: LOOK_SECONDS, Next: 'Clean' },
+            HasPassed: { Type: 'Choice', Choices: [{ Condition: `{% ${failed} %}`, Next: 'NotDrilled' }], Default: 'Drilled' },
+            Drilled: { Type: 'Succeed', Output: '{% $states.input.verdict %}' },
             NotDrilled: {
               Type: 'Succeed', Output: { index: '{% $states.input.drilled.schema.name %}', error: '{% $states.input.error %}', cause: '{% $states.input.cause %}' },
             },

@@ -128,7 +128,7 @@ export class VectorIndexBuild extends Construct {
     });
     this.stateMachineArn = machine.stateMachineArn;
     this.alarms = [machine.unsuccessfulAlarm(
-      this, 'Builds that failed', `A build of vector index ${index.name} failed: the generation before answers on. See the execution: redrive it where the store or S3 had a bad moment, start another where its source or its graph was refused.`,
+      this, 'Builds that failed', `A build of vector index ${index.name} failed: the generation before answers on, or the new one where only its last step is missing. See the execution: redrive it where the store or S3 had a bad moment, start another where its source or its graph was refused.`,
     )];
     new CfnOutput(this, 'Builds', { value: this.stateMachineArn, description: `State machine that builds generations of vector index ${index.name}` });
   }

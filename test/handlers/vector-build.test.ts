@@ -282,6 +282,35 @@ describe('the state machine of a build', () => {
     expect(world.cluster.alias).toBeUndefined();
   });
 
+  test('a snapshot that keeps old generations for hours is waited for: the build that has switched does not fail for it', async () => {
+    const world = new World();
+    await world.run({ prefix: 'a/' });
+    await world.run({ prefix: 'b/' });
+    const over = world.clock.now() + 3 * 3_600_000;
+    world.cluster.snapshotRuns = () => world.clock.now() < over;
+    const { status, entered } = await world.run({ prefix: 'a/' });
+    expect(status).toBe('SUCCEEDED');
+    expect(entered.filter((state) => state === 'Retire').length).toBeGreaterThan(300);
+    expect([...world.cluster.made.keys()]).toEqual(['2', '3']);
+    expect(world.answering()).toEqual(A);
+    expect(world.metrics.filter((line) => VectorMetric.BUILD_TIME in line)).toHaveLength(3);
+  });
+
+  test('a snapshot that keeps what a dead build left is waited for before anything is made, and the folder is not forgotten over it', async () => {
+    const world = new World();
+    await world.run({ prefix: 'a/' });
+    world.cluster.bad.add('2');
+    world.cluster.snapshotRuns = () => true;
+    expect(await world.run({ prefix: 'a/' })).toMatchObject({ status: 'FAILED', error: 'RECALL_TOO_LOW' });
+    const over = world.clock.now() + 3_600_000;
+    world.cluster.snapshotRuns = () => world.clock.now() < over;
+    const { status, entered } = await world.run({ prefix: 'b/' });
+    expect(status).toBe('SUCCEEDED');
+    expect(entered.filter((state) => state === 'Begin').length).toBeGreaterThan(100);
+    expect([...world.cluster.made.keys()]).toEqual(['1', '3']);
+    expect(world.answering()).toEqual(B);
+  });
+
   test('a store that has a bad moment is asked again', async () => {
     const world = new World();
     let calls = 0;

@@ -35,7 +35,10 @@ class World {
       this.cluster.made.set(index, { ...original, documents: new Map([...original.documents].slice(this.lost)) });
     },
     restored: async () => --this.looks <= 0,
-    dropScratch: async (index) => void this.cluster.made.delete(index),
+    dropScratch: async (index) => {
+      if (!this.cluster.snapshotRuns()) this.cluster.made.delete(index);
+      return !this.cluster.made.has(index);
+    },
   };
 
   constructor() {
@@ -79,8 +82,8 @@ describe('a restore drill', () => {
     const world = new World();
     world.budget = 0;
     expect(await world.run()).toMatchObject({ status: 'SUCCEEDED' });
-    // two more looks, ten questions, and the end
-    expect(world.calls).toBe(13);
+    // two more looks, ten questions, the verdict, and the end
+    expect(world.calls).toBe(14);
     expect(world.published(VectorMetric.DRILLS_PASSED)).toEqual([1]);
   });
 
@@ -100,10 +103,40 @@ describe('a restore drill', () => {
     expect(world.left()).toEqual([]);
   });
 
-  test('deletes what a dead drill left before it begins', async () => {
+  test('deletes what a dead drill left before it begins, once no snapshot keeps that', async () => {
     const world = new World();
     await world.repository.restore('newest', 'places', '1');
-    expect(await world.run()).toMatchObject({ status: 'SUCCEEDED' });
+    let asked = 0;
+    world.cluster.snapshotRuns = () => ++asked < 5;
+    world.budget = 0;
+    expect(await world.run()).toMatchObject({ status: 'SUCCEEDED', output: [{ report: { completeness: 1 } }] });
+    expect(world.published(VectorMetric.DRILLS_PASSED)).toEqual([1]);
+    expect(world.left()).toEqual([]);
+  });
+
+  test.each([[0, 'SUCCEEDED'], [1, 'FAILED']])('of which a snapshot keeps the copy is judged at once (%i lost: %s), and the copy deleted after it', async (lost, status) => {
+    const world = new World();
+    world.lost = lost;
+    let over = 0;
+    world.cluster.snapshotRuns = () => world.cluster.made.has('places') && world.clock.now() < (over ||= world.clock.now() + 3_600_000);
+    expect(await world.run()).toMatchObject({ status, ...lost === 0 ? {} : { error: 'RESTORE_DIFFERS' } });
+    expect(world.clock.now()).toBeGreaterThanOrEqual(over);
+    expect(world.published(VectorMetric.RESTORE_COMPLETENESS)).toEqual([1 - lost / 20]);
+    expect(world.published(VectorMetric.DRILLS_PASSED)).toEqual(lost === 0 ? [1] : []);
+    expect(world.left()).toEqual([]);
+  });
+
+  test('whose copy cannot be deleted passed, and its execution says what stays', async () => {
+    const world = new World();
+    world.repository.dropScratch = async (index) => {
+      if (world.cluster.made.has(index)) throw new OpenSearchRefusal(400, 'illegal_argument_exception', 'no copy is deleted');
+      return true;
+    };
+    expect(await world.run()).toMatchObject({ status: 'FAILED', error: 'BUILD_REFUSED', cause: expect.stringMatching(/^places: .*no copy is deleted/) });
+    expect(world.published(VectorMetric.DRILLS_PASSED)).toEqual([1]);
+    world.lost = 1;
+    world.cluster.made.delete('places');
+    expect(await world.run()).toMatchObject({ status: 'FAILED', error: 'RESTORE_DIFFERS' });
   });
 
   test('of one index that fails cleans up, and does not keep the others from theirs', async () => {

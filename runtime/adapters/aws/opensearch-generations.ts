@@ -5,9 +5,10 @@ import { VectorDocument, VECTOR_BUILDS_INDEX, type Similarity, type VectorIndexL
 import { BrainError } from '../../core/errors';
 import { stop } from '../../core/vectors/build-errors';
 import type {
-  BulkAnswer, GenerationCluster, IndexRecord, LoadedPart, MergeState, RecordVersion, SampledVector, Scored, StoredRecord,
+  BulkAnswer, GenerationCluster, IndexRecord, LoadedPart, MergeState, RecordVersion, Removal, SampledVector, Scored, StoredRecord,
 } from '../../core/vectors/generation-cluster';
 import { buildBody, generationIndex, generationPattern, servingSettings } from '../../core/vectors/index-body';
+import { isSnapshotRunning } from '../../core/vectors/refusal';
 
 /** Names of the similarities in the script of exact search (OpenSearch documentation, "Exact k-NN with scoring script"). */
 const SCRIPT_SPACES: Readonly<Record<Similarity, string>> = { l2: 'l2', cosine: 'cosinesimil', dot: 'innerproduct' };
@@ -183,15 +184,21 @@ export class OpenSearchGenerations implements GenerationCluster {
     return this.changeAliases(actions);
   }
 
-  async remove(index: string, generations: readonly string[], live: string | undefined): Promise<boolean> {
+  async remove(index: string, generations: readonly string[], live: string | undefined): Promise<Removal> {
     const name = (generation: string) => generationIndex({ name: index }, generation);
     // the alias is taken and given back in the same step: it fails as a whole where the alias stands for something else by now
     const guard = live === undefined ? []
       : [{ remove: { index: name(live), alias: index, must_exist: true } }, { add: { index: name(live), alias: index } }];
     const there = new Set(await this.generations(index));
     const gone = generations.filter((generation) => there.has(generation));
-    if (gone.length === 0) return true;
-    return this.changeAliases([...guard, ...gone.map((generation) => ({ remove_index: { index: name(generation) } }))]);
+    if (gone.length === 0) return 'removed';
+    const actions = [...guard, ...gone.map((generation) => ({ remove_index: { index: name(generation) } }))];
+    try {
+      return await this.changeAliases(actions) ? 'removed' : 'moved';
+    } catch (error) {
+      if (isSnapshotRunning(error)) return 'snapshot';
+      throw error;
+    }
   }
 
   private async changeAliases(actions: readonly object[]): Promise<boolean> {

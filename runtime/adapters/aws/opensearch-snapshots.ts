@@ -3,6 +3,7 @@ import type { OpenSearchHttp } from './opensearch-http';
 import { type VectorIndexLayout, VectorStoreName } from '../../../src/contract';
 import { stop } from '../../core/vectors/build-errors';
 import { generationIndex } from '../../core/vectors/index-body';
+import { isSnapshotRunning } from '../../core/vectors/refusal';
 import type { Snapshot, SnapshotRepository } from '../../core/vectors/restore-drill';
 
 interface RawSnapshot {
@@ -45,8 +46,14 @@ export class OpenSearchSnapshots implements SnapshotRepository {
     return body?.timed_out === false && body.status !== 'red' && body.active_primary_shards > 0;
   }
 
-  async dropScratch(index: string): Promise<void> {
-    await this.http.call('DELETE', `/${scratch(index)}`, { accept: [404] });
+  async dropScratch(index: string): Promise<boolean> {
+    try {
+      await this.http.call('DELETE', `/${scratch(index)}`, { accept: [404] });
+      return true;
+    } catch (error) {
+      if (isSnapshotRunning(error)) return false;
+      throw error;
+    }
   }
 }
 

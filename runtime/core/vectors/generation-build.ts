@@ -43,11 +43,11 @@ export class GenerationBuild {
   }
 
   /**
-   * Takes the lease, clears what dead builds left, and makes the generation. Fails with BUILD_RUNNING.
+   * Takes the lease, clears what dead builds left, and makes the generation, which waits for a snapshot that keeps what is to go. Fails with BUILD_RUNNING.
    *
    * @param parts of the source
    */
-  async begin(parts: number): Promise<string> {
+  async begin(parts: number): Promise<StepOutcome & { readonly generation: string }> {
     if (parts === 0) stop('SOURCE_EMPTY', `the source of vector index '${this.name}' holds no object: put .jsonl or .jsonl.gz files there`);
     const { build: id, index, clock } = this.options;
     for (;;) {
@@ -67,9 +67,10 @@ export class GenerationBuild {
       }
       const last = Math.max(record.last, Number(lease.generation));
       if (!await this.cluster.saveRecord(this.name, { ...record, last, build: lease }, found?.version)) continue;
-      await this.sweep({ ...record, last, build: lease });
-      await this.cluster.create(index, lease.generation);
-      return lease.generation;
+      const { generation } = lease;
+      if (!await this.sweep({ ...record, last, build: lease })) return { ...AGAIN, generation };
+      await this.cluster.create(index, generation);
+      return { ...DONE, generation };
     }
   }
 
@@ -163,7 +164,7 @@ export class GenerationBuild {
     return DONE;
   }
 
-  /** Keeps the generation that was live before, deletes older ones, and ends the build. */
+  /** Keeps the generation that was live before, deletes older ones, once no snapshot keeps them, and ends the build. */
   async retire(): Promise<StepOutcome> {
     const ended = await this.ended();
     if (ended !== undefined) {
@@ -185,14 +186,14 @@ export class GenerationBuild {
     const all = { ...record.facts, [generation]: facts };
     const remembered = Object.fromEntries(Object.entries(all).filter(([name]) => kept.includes(name)));
     await this.held(undefined, () => ({ kept, facts: remembered }));
-    await this.sweep({ ...record, kept, build: lease });
+    if (!await this.sweep({ ...record, kept, build: lease })) return AGAIN;
     // last: a run that comes again before the end needs to know what is loaded
     await this.end();
     await this.cluster.dropParts(this.name, generation, lease.parts);
     return DONE;
   }
 
-  /** Deletes what the build made, unless it answers already. Does nothing where the build is over. */
+  /** Deletes what the build made, unless it answers already; what a snapshot keeps is left to the next build. Does nothing where the build is over. */
   async abandon(): Promise<StepOutcome> {
     const lease = (await this.cluster.record(this.name))?.record.build;
     if (lease?.id !== this.options.build) return DONE;
@@ -220,16 +221,18 @@ export class GenerationBuild {
     }
   }
 
-  /** What is neither live nor kept nor being built goes. */
-  private async sweep({ kept, build }: IndexRecord): Promise<void> {
+  /** What is neither live nor kept nor being built goes. False where a snapshot keeps it. */
+  private async sweep({ kept, build }: IndexRecord): Promise<boolean> {
     const live = await this.cluster.live(this.name);
     const needed = new Set([...kept, live, build?.generation, build?.replaces]);
     const old = (await this.cluster.generations(this.name)).filter((name) => !needed.has(name));
-    if (old.length > 0) await this.removeWhileLive(old, live);
+    return old.length === 0 || this.removeWhileLive(old, live);
   }
 
-  private async removeWhileLive(generations: readonly string[], live: string | undefined): Promise<void> {
-    if (!await this.cluster.remove(this.name, generations, live)) stop('ALIAS_MOVED', `the alias '${this.name}' no longer stands for ${live ?? 'nothing'}: nothing was deleted`);
+  private async removeWhileLive(generations: readonly string[], live: string | undefined): Promise<boolean> {
+    const removal = await this.cluster.remove(this.name, generations, live);
+    if (removal === 'moved') stop('ALIAS_MOVED', `the alias '${this.name}' no longer stands for ${live ?? 'nothing'}: nothing was deleted`);
+    return removal === 'removed';
   }
 
   /** The lease, renewed and changed where that is asked for. Fails with BUILD_LOST. */

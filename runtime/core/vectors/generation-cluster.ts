@@ -91,6 +91,9 @@ export interface BulkAnswer {
   readonly items: readonly BulkItem[];
 }
 
+/** What came of a deletion: nothing where the alias moved, or where a snapshot is made, which ends by itself. */
+export type Removal = 'removed' | 'moved' | 'snapshot';
+
 export interface GenerationCluster {
   record(index: string): Promise<StoredRecord | undefined>;
   /** False where the record is no longer the one of `version` (undefined: where there is one already). */
@@ -126,6 +129,6 @@ export interface GenerationCluster {
   memoryExhausted(): Promise<boolean>;
   /** One step for searchers. False where the alias does not stand for `from` (undefined: for nothing), or `to` is not there: then nothing changed. */
   moveAlias(index: string, from: string | undefined, to: string): Promise<boolean>;
-  /** Deletes generations in one step, while the alias stands for `live` alone. False where it does not: then nothing changed. */
-  remove(index: string, generations: readonly string[], live: string | undefined): Promise<boolean>;
+  /** Deletes generations in one step, while the alias stands for `live` alone. */
+  remove(index: string, generations: readonly string[], live: string | undefined): Promise<Removal>;
 }

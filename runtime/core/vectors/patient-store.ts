@@ -1,4 +1,5 @@
-/** Asks a store again where it does not answer yet: a new domain, a role that IAM has not told it of, more to do than it can. */
+/** Asks a store again where it does not answer yet: a new domain, a role that IAM has not told it of, more to do than it can, a snapshot that keeps an index. */
+import { isForbidden, isSnapshotRunning } from './refusal';
 import type { StoreAnswer, StoreApi, StoreRequest } from './store-api';
 import { BrainError } from '../errors';
 
@@ -6,7 +7,7 @@ export interface StorePatience {
   /** Waits, milliseconds. */
   readonly sleep: (ms: number) => Promise<void>;
   readonly now: () => number;
-  /** Until when a store that does not answer is asked again, on the clock of `now`. */
+  /** Until when a store that does not answer, or waits for a snapshot, is asked again, on the clock of `now`. */
   readonly until: number;
   /** How long a store that says that it is forbidden is asked again, milliseconds. @default 180,000: a change of IAM, and of the domain's own access, is there by then */
   readonly forbiddenMs?: number;
@@ -16,10 +17,12 @@ const FORBIDDEN_MS = 180_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
 
-/** What a store that refuses answers. */
-export interface Refusal extends Error {
-  readonly status: number;
-}
+/** Why a store is asked again, and what to do where it never answers otherwise. */
+const REMEDIES = {
+  forbidden: 'the role of this function must be master of the domain\'s access control and stand in its access policy; a master that was changed by hand is set back by a deployment of the domain',
+  snapshot: 'no index is deleted while a snapshot is made of it; deploy again when it is complete',
+  unavailable: 'the function must reach the domain (its security group, port 443), and the domain must be active; deploy again when it is',
+} as const;
 
 export class PatientStore implements StoreApi {
   constructor(private readonly store: StoreApi, private readonly patience: StorePatience) {}
@@ -31,29 +34,23 @@ export class PatientStore implements StoreApi {
       try {
         return await this.store.call(method, path, request);
       } catch (error) {
-        const forbidden = isForbidden(error);
-        if (!forbidden && !isUnavailable(error)) throw error;
-        const end = forbidden ? Math.min(until, began + forbiddenMs) : until;
-        if (now() + pause > end) throw explained(error as Error, forbidden, Math.round((now() - began) / 1000));
+        const reason = reasonOf(error);
+        if (reason === undefined) throw error;
+        const end = reason === 'forbidden' ? Math.min(until, began + forbiddenMs) : until;
+        if (now() + pause > end) throw explained(error as Error, REMEDIES[reason], Math.round((now() - began) / 1000));
       }
       await sleep(pause);
     }
   }
 }
 
-function isUnavailable(error: unknown): boolean {
-  return error instanceof BrainError && error.code === 'VECTOR_STORE_UNAVAILABLE';
-}
-
-function isForbidden(error: unknown): boolean {
-  const { status } = error as Partial<Refusal>;
-  return status === 401 || status === 403;
+function reasonOf(error: unknown): keyof typeof REMEDIES | undefined {
+  if (isForbidden(error)) return 'forbidden';
+  if (isSnapshotRunning(error)) return 'snapshot';
+  return error instanceof BrainError && error.code === 'VECTOR_STORE_UNAVAILABLE' ? 'unavailable' : undefined;
 }
 
 /** For who reads it in CloudFormation: what was tried for how long, and where to look. */
-function explained(error: Error, forbidden: boolean, seconds: number): Error {
-  const remedy = forbidden
-    ? 'the role of this function must be master of the domain\'s access control and stand in its access policy; a master that was changed by hand is set back by a deployment of the domain'
-    : 'the function must reach the domain (its security group, port 443), and the domain must be active; deploy again when it is';
+function explained(error: Error, remedy: string, seconds: number): Error {
   return new BrainError('VECTOR_STORE_UNAVAILABLE', `${error.message.replace(/^VECTOR_STORE_UNAVAILABLE: /, '')}, asked again for ${seconds} s: ${remedy}`, {}, { cause: error });
 }

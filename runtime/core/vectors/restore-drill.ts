@@ -18,8 +18,8 @@ export interface SnapshotRepository {
   restore(snapshot: string, index: string, generation: string): Promise<void>;
   /** Whether every primary shard of the scratch index is there. */
   restored(index: string): Promise<boolean>;
-  /** Deletes the scratch index, if there is one. */
-  dropScratch(index: string): Promise<void>;
+  /** Deletes the scratch index, if there is one. False where a snapshot is made of it, which ends by itself. */
+  dropScratch(index: string): Promise<boolean>;
 }
 
 export interface DrillOptions {
@@ -37,7 +37,7 @@ interface Restoring extends Snapshot {
 
 /** How far a drill is: handed from one call to the next. */
 export interface DrillProgress {
-  /** Absent before the first snapshot: then there is nothing to restore. */
+  /** Absent of a drill that waits to begin; and of one that is done, where there was no snapshot to restore. */
   readonly restoring?: Restoring;
   /** From the call until it answers, seconds. */
   readonly restoreSeconds?: number;
@@ -73,21 +73,24 @@ export class RestoreDrill {
    * @param until when to stop, milliseconds since the epoch; the rest is for another call
    */
   async advance(progress: DrillProgress | undefined, until: number): Promise<DrillProgress> {
-    let now = progress ?? await this.begin();
+    let now = progress?.restoring ? progress : await this.begin(until);
     const { restoring } = now;
-    if (!restoring || now.done) return { ...now, done: true };
+    if (!restoring || now.done) return now;
     if (now.restoreSeconds === undefined) now = await this.awaitRestore(now, restoring.began, until);
     if (now.restoreSeconds !== undefined) now = await this.compare(now, restoring.generation, until);
     return now.done ? { ...now, report: await this.report(restoring, now) } : now;
   }
 
-  /** Deletes the copy. */
-  clean(): Promise<void> {
+  /** Deletes the copy. False where a snapshot keeps it for now. */
+  clean(): Promise<boolean> {
     return this.repository.dropScratch(this.name);
   }
 
-  private async begin(): Promise<DrillProgress> {
-    await this.clean();
+  private async begin(until: number): Promise<DrillProgress> {
+    while (!await this.clean()) {
+      if (this.options.clock.now() >= until) return { done: false };
+      await this.options.pause();
+    }
     const found = await this.newest();
     if (!found) return { done: true };
     const began = this.options.clock.now();

@@ -17,9 +17,11 @@ export async function runBuild(build: GenerationBuild, { parts, load, pause }: R
   };
   let generation = '';
   const steps: Record<typeof VECTOR_BUILD_STEPS[number], () => Promise<void>> = {
-    begin: async () => {
-      generation = await build.begin(parts);
-    },
+    begin: until(async () => {
+      const begun = await build.begin(parts);
+      generation = begun.generation;
+      return begun;
+    }),
     load: async () => {
       for (let part = 0; part < parts; part++) await load(part, generation);
     },

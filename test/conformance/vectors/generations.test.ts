@@ -185,8 +185,26 @@ describe('a generation on a real OpenSearch', () => {
     expect(Object.keys((await client.indices.getAlias({ name: 'kept' })).body)).toEqual(['kept.2']);
   });
 
+  test('is not deleted while a snapshot is made of it, and neither is the copy of a drill', async () => {
+    const slow = itemsIndex('snapped');
+    for (const name of ['one', 'two']) await new GenerationBuilder(cluster, slow).run(name, [documents(40, `${name}-`)]);
+    const repository = new OpenSearchSnapshots(new OpenSearchHttp({ endpoint: server.url, signer: signer() }), 'slow', { buildReplicas: 0 });
+    await client.indices.create({ index: 'thalos.drill.snapped', body: { settings: { number_of_replicas: 0 } } });
+    // some tens of KiB: it does not end before it is ended
+    await client.snapshot.createRepository({ repository: 'slow', body: { type: 'fs', settings: { location: 'slow', max_snapshot_bytes_per_sec: '1kb' } } as never });
+    const run = { repository: 'slow', snapshot: 'running' };
+    await client.snapshot.create({ ...run, wait_for_completion: false, body: { indices: 'snapped.*,thalos.drill.*' } as never });
+    await expect(cluster.remove(slow.name, ['1'], '2')).resolves.toBe('snapshot');
+    await expect(repository.dropScratch(slow.name)).resolves.toBe(false);
+    expect((await cluster.generations(slow.name)).sort()).toEqual(['1', '2']);
+    await client.snapshot.delete(run);
+    await expect(cluster.remove(slow.name, ['1'], '2')).resolves.toBe('removed');
+    await expect(repository.dropScratch(slow.name)).resolves.toBe(true);
+    expect(await cluster.generations(slow.name)).toEqual(['2']);
+  });
+
   test('is not deleted where the alias moved in between', async () => {
-    await expect(cluster.remove(index.name, ['3'], '2')).resolves.toBe(false);
+    await expect(cluster.remove(index.name, ['3'], '2')).resolves.toBe('moved');
     await expect(cluster.moveAlias(index.name, '2', '3')).resolves.toBe(false);
     await expect(cluster.moveAlias(index.name, '3', '99')).resolves.toBe(false);
     expect(await cluster.live(index.name)).toBe('3');

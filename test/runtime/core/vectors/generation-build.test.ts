@@ -109,6 +109,23 @@ describe('a generation', () => {
     expect(await world.run('c')).toBe('3');
   });
 
+  test('that a snapshot keeps is deleted by the next build, where its own was given up', async () => {
+    const world = new World();
+    await world.run('a');
+    world.cluster.bad.add('2');
+    world.cluster.snapshotRuns = () => true;
+    await expect(world.run('b')).rejects.toMatchObject({ code: 'RECALL_TOO_LOW' });
+    expect(await world.build('b').abandon()).toEqual({ done: true });
+    expect([...world.cluster.made.keys()]).toEqual(['1', '2']);
+    expect(world.cluster.loaded.size).toBe(0);
+    // nothing is loaded beside it: disk and memory are counted for three
+    expect(await world.build('c').begin(2)).toEqual({ generation: '3', done: false });
+    expect([...world.cluster.made.keys()]).toEqual(['1', '2']);
+    world.cluster.snapshotRuns = () => false;
+    expect(await world.run('c')).toBe('3');
+    expect([...world.cluster.made.keys()]).toEqual(['1', '3']);
+  });
+
   test('whose graphs do not fit in memory never answers', async () => {
     const world = new World();
     world.cluster.exhausted = true;
@@ -131,7 +148,7 @@ describe('a generation', () => {
   test('of another build is left alone while its lease holds, and taken over afterwards', async () => {
     const world = new World();
     const first = world.build('a');
-    expect(await first.begin(1)).toBe('1');
+    expect(await first.begin(1)).toEqual({ generation: '1', done: true });
     await expect(world.run('b')).rejects.toMatchObject({ code: 'BUILD_RUNNING', message: expect.stringContaining("build 'a'") });
     // whoever works renews it
     world.now += 20 * 60_000;

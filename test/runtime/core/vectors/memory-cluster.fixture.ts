@@ -1,6 +1,6 @@
 /** A vector store in memory that keeps what OpenSearch promises of single requests, and says what a searcher would have seen after each. */
 import type {
-  BulkAnswer, GenerationCluster, IndexRecord, LoadedPart, MergeState, SampledVector, Scored, StoredRecord,
+  BulkAnswer, GenerationCluster, IndexRecord, LoadedPart, MergeState, Removal, SampledVector, Scored, StoredRecord,
 } from '../../../../runtime/core/vectors/generation-cluster';
 import type { VectorIndexSchema } from '../../../../src/contract';
 
@@ -26,6 +26,8 @@ export class MemoryCluster implements GenerationCluster {
   exhausted = false;
   readonly looks: string[] = [];
   private writes = 0;
+  /** Whether a snapshot is made of everything. */
+  snapshotRuns = () => false;
   /** Called before and after every call takes effect; may throw, or let others run in between. */
   around: (call: string, when: 'before' | 'after') => void | Promise<void> = () => undefined;
 
@@ -102,10 +104,11 @@ export class MemoryCluster implements GenerationCluster {
     return true;
   });
 
-  remove = (_: string, generations: readonly string[], live: string | undefined) => this.call('remove', () => {
-    if (this.alias !== live) return false;
+  remove = (_: string, generations: readonly string[], live: string | undefined) => this.call('remove', (): Removal => {
+    if (this.alias !== live) return 'moved';
+    if (this.snapshotRuns()) return 'snapshot';
     for (const generation of generations) this.made.delete(generation);
-    return true;
+    return 'removed';
   });
 
   /** What is wrong for a searcher right now; undefined where nothing is. */
