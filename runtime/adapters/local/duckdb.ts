@@ -17,13 +17,14 @@ export class DuckDb {
     });
     const connection = await instance.connect();
     await connection.run("SET TimeZone = 'UTC'");
-    return new DuckDb(connection, () => {
+    return new DuckDb(connection, folder, () => {
       instance.closeSync();
       rmSync(folder, { recursive: true, force: true });
     });
   }
 
-  private constructor(private readonly connection: DuckDBConnection, private readonly closeInstance: () => void) {}
+  /** @param folder for what nobody needs once this is closed */
+  private constructor(private readonly connection: DuckDBConnection, readonly folder: string, private readonly closeInstance: () => void) {}
 
   async run(sql: string): Promise<void> {
     await this.connection.run(sql);

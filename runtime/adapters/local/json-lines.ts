@@ -1,9 +1,11 @@
 /** Lines of a JSON Lines file as they stand there, also those that are none: the lines around them are not to blame. */
 import { isUtf8 } from 'node:buffer';
 
-/** Longest line, bytes. */
+/** Longest line, bytes: DuckDB keeps as much for each of its readers. */
 export const LONGEST_LINE = 16 * 1024 * 1024;
 export const NO_OBJECT = 'the line is no JSON object';
+/** DuckDB skips empty lines, and no row is counted for one that looks empty. */
+const BLANK = /^[\t\f ]*$/;
 /** Bytes that are shown of a longer one. */
 const SHOWN_BYTES = 10_000;
 
@@ -26,7 +28,7 @@ export async function* jsonLines(bytes: AsyncIterable<Buffer>): AsyncGenerator<J
     const whole = Buffer.concat(pieces);
     const { text, fault } = length > LONGEST_LINE ? tooLong(whole, length) : decoded(first && whole.indexOf('\ufeff') === 0 ? whole.subarray(3) : whole);
     [pieces, length, first] = [[], 0, false];
-    for (const part of fault === undefined ? text.split('\r') : [text]) if (part.trim() !== '') yield { text: part, fault };
+    for (const part of fault === undefined ? text.split('\r') : [text]) if (!BLANK.test(part)) yield { text: part, fault };
   };
   for await (const chunk of bytes) {
     let from = 0;

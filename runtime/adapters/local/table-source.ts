@@ -2,9 +2,11 @@
  * A parquet, CSV or JSON Lines file as a table of texts: every value as it stands there, so that nothing is rounded, guessed or dropped on
  * the way. A line that is none of its format is a row too, one that says so: the lines around it are not to blame.
  */
-import { closeSync, existsSync, openSync, readSync } from 'node:fs';
-import { extname } from 'node:path';
+import { closeSync, createReadStream, createWriteStream, existsSync, openSync, readSync, rmSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { type DuckDb, identifier, literal } from './duckdb';
+import { jsonLines, LONGEST_LINE, NO_OBJECT } from './json-lines';
 import { messageOf, reject } from './local-errors';
 
 /** Position of the row in the file, from 1 and without the header. */
@@ -30,8 +32,8 @@ export interface UnreadableLine {
   readonly line: string;
 }
 
-/** Longest line of JSON Lines, bytes: DuckDB keeps as much for each of its readers. */
-const LONGEST_LINE = 16 * 1024 * 1024;
+/** What no line of JSON holds: for DuckDB, each is a table's only column. */
+const [DELIMITER, NULL_TEXT] = ['\x01', '\x02'];
 /** Separators of CSV, the usual one first. */
 const DELIMITERS = [',', '\t', ';', '|'];
 const HEADER_BYTES = 256 * 1024;
@@ -102,21 +104,52 @@ async function makeRoom(db: DuckDb, raw: string, lines: readonly UnreadableLine[
 }
 
 async function readLines(db: DuckDb, raw: string, file: string, columns: readonly SourceColumn[], sparse: boolean): Promise<UnreadableLine[]> {
-  const source = `read_csv(${literal(file)}, auto_detect = false, header = false, columns = {'line': 'VARCHAR'}, delim = '\x01', quote = '', escape = '',
-    nullstr = '\x02', max_line_size = ${LONGEST_LINE})`;
+  const faults = new Map<number, UnreadableLine>();
+  const copy = join(db.folder, 'lines.jsonl');
+  try {
+    await createRawOfLines(db, raw, file, columns).catch(async () => {
+      // DuckDB fails at a line that it cannot read: it gets a copy in which there is none
+      for (const fault of await copyReadable(file, copy)) faults.set(fault.row, fault);
+      await reading(file, createRawOfLines(db, raw, copy, columns));
+    });
+  } finally {
+    rmSync(copy, { force: true });
+  }
+  const rows = await db.rows(`SELECT ${ROW} AS row, ${LINE} AS line FROM ${raw} WHERE "is unreadable" ORDER BY row`);
+  await db.run(`DELETE FROM ${raw} WHERE "is unreadable"`);
+  await requireMembers(db, raw, file, columns, sparse);
+  return rows.map(({ row, line }) => faults.get(Number(row)) ?? { row: Number(row), line: String(line), text: NO_OBJECT });
+}
+
+async function createRawOfLines(db: DuckDb, raw: string, file: string, columns: readonly SourceColumn[]): Promise<void> {
+  const source = `read_csv(${literal(file)}, auto_detect = false, header = false, columns = {'line': 'VARCHAR'}, delim = '${DELIMITER}', quote = '', escape = '',
+    nullstr = '${NULL_TEXT}', max_line_size = ${LONGEST_LINE})`;
   const structure = JSON.stringify(Object.fromEntries(columns.map(({ name }) => [name, 'VARCHAR'])));
   const declared = columns.map(({ name }) => literal(name)).join(', ');
   const pointer = "('/' || replace(replace(k, '~', '~0'), '/', '~1'))";
   const texts = columns.map(({ name }) => `members.${identifier(name)} AS ${identifier(name)}`);
-  await reading(file, db.run(`CREATE TEMP TABLE ${raw} AS
+  await db.run(`CREATE TEMP TABLE ${raw} AS
     SELECT ${ROW}, ${texts.join(', ')}, line AS ${LINE}, members IS NULL AS "is unreadable",
       list_filter(json_keys(object), lambda k: NOT list_contains([${declared}], k) AND (object ->> ${pointer}) IS NOT NULL)[1] AS ${UNKNOWN}
     FROM (SELECT *, json_transform(object, ${literal(structure)}) AS members
-      FROM (SELECT row_number() OVER () AS ${ROW}, line, CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line END AS object FROM ${source}))`));
-  const rows = await db.rows(`SELECT ${ROW} AS row, ${LINE} AS line FROM ${raw} WHERE "is unreadable" ORDER BY row`);
-  await db.run(`DELETE FROM ${raw} WHERE "is unreadable"`);
-  await requireMembers(db, raw, file, columns, sparse);
-  return rows.map(({ row, line }) => ({ row: Number(row), line: String(line), text: 'the line is no JSON object' }));
+      FROM (SELECT row_number() OVER () AS ${ROW}, line, CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line END AS object
+        FROM ${source} WHERE regexp_full_match(line, '\\s*') IS DISTINCT FROM true))`);
+}
+
+/** Writes the lines of `file` to `copy`; those that DuckDB cannot read come back, and in their place stands one that is no object. */
+async function copyReadable(file: string, copy: string): Promise<UnreadableLine[]> {
+  const faults: UnreadableLine[] = [];
+  const readable = async function* () {
+    let row = 0;
+    for await (const { text: line, fault } of jsonLines(createReadStream(file))) {
+      row++;
+      const text = fault ?? (line.includes(DELIMITER) || line.includes(NULL_TEXT) ? NO_OBJECT : undefined);
+      if (text !== undefined) faults.push({ row, line, text });
+      yield text === undefined ? `${line}\n` : '0\n';
+    }
+  };
+  await pipeline(readable, createWriteStream(copy, { mode: 0o600 }));
+  return faults;
 }
 
 /** A member that no line has is a misspelt one, unless lines may lack it. */

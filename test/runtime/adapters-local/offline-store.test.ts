@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataDirectory } from '../../../runtime/adapters/local/data-directory';
 import { DuckDb } from '../../../runtime/adapters/local/duckdb';
+import { LONGEST_LINE, NO_OBJECT } from '../../../runtime/adapters/local/json-lines';
 import { findNatives } from '../../../runtime/adapters/local/natives';
 import { OfflineStore } from '../../../runtime/adapters/local/offline-store';
 import { rowDigest } from '../../../runtime/core/feature-row';
@@ -37,7 +38,7 @@ describe('the embedded offline store', () => {
     rmSync(root, { recursive: true, force: true });
   });
 
-  const file = (name: string, content: string) => {
+  const file = (name: string, content: string | Buffer) => {
     writeFileSync(join(root, name), content);
     return join(root, name);
   };
@@ -200,6 +201,26 @@ describe('the embedded offline store', () => {
       // as it came: no number is rounded
       expect(readFileSync(quarantine!, 'utf8')).toContain('"record":{"region":"eu","driver":9007199254740995,"event_time":1767268800,"colour":"red","odometer":9007199254740995}}\n');
       expect(quarantined(quarantine)[0].record).toBe('{"region":"eu"');
+    });
+
+    test.each([
+      ['that is no UTF-8', Buffer.from([0x22, 0xff, 0x22]), 'the line is not UTF-8'],
+      ['with a byte that DuckDB takes for the end of a column', '\x01', NO_OBJECT],
+      ['with a byte that stands for no value', '{\x02', NO_OBJECT],
+      ['that is too long', Buffer.alloc(LONGEST_LINE + 1, 'x'), `the line has ${LONGEST_LINE + 1} bytes, and at most ${LONGEST_LINE} are read`],
+      ['with a carriage return', '{"region":\r"eu"}', NO_OBJECT],
+    ])('of JSON Lines, a line %s, whatever stands around it', async (_, bad, text) => {
+      const row = (driver: number) => `{"region":"eu","driver":${driver},"event_time":1767268800,"trips":${driver}}`;
+      const path = file('in.jsonl', Buffer.concat([Buffer.from(`\ufeff${row(1)}\r\n\n  \n${row(2)}\n`), Buffer.from(bad), Buffer.from(`\n\n${row(3)}\n{\n${row(4)}`)]));
+      const { quarantine, rows } = await append(path);
+      expect(rows).toBe(4);
+      expect((await written()).map(({ values: { trips } }) => trips)).toEqual([1, 2, 3, 4]);
+      const lines = text === NO_OBJECT && String(bad).includes('\r') ? String(bad).split('\r') : [bad];
+      expect(quarantined(quarantine).map(({ row: at, reason, text: why, record }) => ({ at, reason, why, record }))).toEqual([
+        ...lines.map((line, n) => ({ at: 3 + n, reason: 'UNREADABLE', why: text, record: line.toString().slice(0, 10_000) })),
+        { at: 4 + lines.length, reason: 'UNREADABLE', why: NO_OBJECT, record: '{' },
+      ]);
+      expect(readdirSync(db.folder)).toEqual([]);
     });
 
     test('of parquet, by what the group expects; what a batch shows is said', async () => {
