@@ -82,8 +82,7 @@ export class OneVectorIndex {
   }
 
   private statistics(): Json {
-    const shard = { routing: { primary: true }, docs: { count: 1 } };
-    const primaries = { segments: { count: this.merged ? 1 : 2 }, merges: { current: 0 } };
-    return { _all: { primaries }, indices: { made: { shards: { 0: [shard] } } } };
+    const shard = { routing: { primary: true }, docs: { count: 1 }, segments: { count: this.merged ? 1 : 2 }, merges: { current: 0 } };
+    return { indices: { made: { shards: { 0: [shard] } } } };
   }
 }
