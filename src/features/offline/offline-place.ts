@@ -9,6 +9,9 @@ import { BrainEnvironment } from '../../environment';
 import { keyThrough } from '../../private/key-through';
 import { FeatureGroup } from '../feature-group';
 
+/** Of each account and Region; Athena's DDL makes it where nobody has. */
+export const DEFAULT_DATABASE = 'default';
+
 /** What the parts of an offline store share. */
 export interface OfflinePlaceProps {
   readonly environment: BrainEnvironment;
@@ -24,6 +27,20 @@ export interface OfflinePlaceProps {
 export function catalogStatement(scope: Construct, databaseName: string, actions: string[], tables: string[] = ['*']): PolicyStatement {
   const arn = (resource: string) => Stack.of(scope).formatArn({ service: 'glue', resource, arnFormat: ArnFormat.SLASH_RESOURCE_NAME });
   return new PolicyStatement({ actions, resources: [arn('catalog'), arn(`database/${databaseName}`), ...tables.map((table) => arn(`table/${databaseName}/${table}`))] });
+}
+
+/**
+ * Statements in a workgroup. Whatever they name, Athena looks at the database `default` for whoever starts them (Athena user guide, "Configure access
+ * to databases and tables in the AWS Glue Data Catalog").
+ */
+export function queryStatements(scope: Construct, workGroupName: string, ...more: string[]): PolicyStatement[] {
+  return [
+    new PolicyStatement({
+      actions: ['athena:GetQueryExecution', 'athena:StartQueryExecution', ...more],
+      resources: [Stack.of(scope).formatArn({ service: 'athena', resource: 'workgroup', resourceName: workGroupName })],
+    }),
+    catalogStatement(scope, DEFAULT_DATABASE, ['glue:GetDatabase'], []),
+  ];
 }
 
 /** Objects of the tables, and of other prefixes; the bucket itself; its key. */

@@ -9,7 +9,7 @@ import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { LakePermissions } from './lake-permissions';
 import { OfflineDelivery } from './offline-delivery';
-import { catalogStatement } from './offline-place';
+import { catalogStatement, queryStatements } from './offline-place';
 import { IOfflineSource } from './offline-source';
 import { OfflineOptions } from './offline-strategy';
 import { OfflineTables } from './offline-tables';
@@ -181,12 +181,8 @@ export class OfflineStore extends Resource implements IOfflineSource, ITrainingS
 
   private readStatements(): PolicyStatement[] {
     const { bucket } = this;
-    const stack = Stack.of(this);
-    const workGroup = stack.formatArn({ service: 'athena', resource: 'workgroup', resourceName: this.workGroupName });
     return [
-      new PolicyStatement({
-        actions: ['athena:GetQueryExecution', 'athena:GetQueryResults', 'athena:StartQueryExecution', 'athena:StopQueryExecution'], resources: [workGroup],
-      }),
+      ...queryStatements(this, this.workGroupName, 'athena:GetQueryResults', 'athena:StopQueryExecution'),
       catalogStatement(this, this.databaseName, ['glue:GetDatabase', 'glue:GetTable']),
       new PolicyStatement({
         actions: ['s3:GetObject'], resources: [OfflinePrefix.TABLES, OfflinePrefix.RESULTS].map((prefix) => bucket.arnForObjects(`${prefix}/*`)),

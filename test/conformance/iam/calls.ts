@@ -105,6 +105,16 @@ const SERVICES: { readonly [signingName: string]: (signed: Signed) => Call } = {
   },
 };
 
+/** Of Glue, on the database that Athena looks at whichever a statement names (Athena user guide, "Configure access to databases and tables in the AWS Glue Data Catalog"). */
+export function defaultDatabase(action: string, { region, account }: Pick<Place, 'region' | 'account'>): Call {
+  return { action: `glue:${action}`, resources: ['catalog', 'database/default'].map((resource) => `arn:aws:glue:${region}:${account}:${resource}`), context: {} };
+}
+
+/** What a service asks of others for whoever calls it. */
+export function implied({ action }: Call, place: Place): Call[] {
+  return action === 'athena:StartQueryExecution' ? [defaultDatabase('GetDatabase', place)] : [];
+}
+
 /** Reads the requests of one workload in their order. */
 export class CallReader {
   /** What the tokens of AppConfig's data API stand for. */

@@ -7,7 +7,7 @@ import { dirname, join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { isDeepStrictEqual } from 'node:util';
 import { backfillAnswer, backfillEvent } from './backfill-events';
-import { type Call, CallReader } from './calls';
+import { type Call, CallReader, defaultDatabase, implied, type Place } from './calls';
 import type { Deployed } from './deployed';
 import { BUILD_EVENTS, DRILL_EVENTS, OneVectorIndex } from './vector-store';
 import { digestOf } from '../../../runtime/core/digest';
@@ -87,16 +87,18 @@ function objects(deployed: Deployed): Json[] {
 /** What is asked, each question once. */
 export class Recorder {
   readonly calls: Call[] = [];
+  private readonly place: Place;
   private readonly reader: CallReader;
 
   constructor(deployed: Deployed) {
     const [domain] = deployed.ofType('AWS::OpenSearchService::Domain').map((each) => deployed.arnOf(each));
-    this.reader = new CallReader({ region: deployed.region, account: deployed.account, domain });
+    this.place = { region: deployed.region, account: deployed.account, domain };
+    this.reader = new CallReader(this.place);
   }
 
   take(request: PeerRequest): void {
     const asked = this.reader.read(request);
-    if (asked) this.add(asked);
+    if (asked) this.add(asked, ...implied(asked, this.place));
   }
 
   add(...calls: Call[]): void {
@@ -289,6 +291,8 @@ export async function lambdaFunction(deployed: Deployed, fn: Resource, assembly:
     await invoke(join(assembly, `asset.${String(deployed.text(fn.properties.Code.S3Key, fn.stack)).replace(/\.zip$/, '')}`), events, arn, {
       ...variables, AWS_REGION: deployed.region, AWS_ENDPOINT_URL: aws.url, ...CREDENTIALS,
     });
+    // where nobody in the account has used Athena yet, its DDL makes the database that it looks at
+    if (resource?.type === 'Custom::ThalosOfflineTable') recorder.add(defaultDatabase('CreateDatabase', deployed));
     if (resource && outcome?.Status !== 'SUCCESS') throw new Error(`${fn.where} answered ${JSON.stringify(outcome)}`);
   } finally {
     await Promise.all([aws.stop(), appConfig.stop(), iam.stop()]);

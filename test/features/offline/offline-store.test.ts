@@ -270,7 +270,7 @@ describe('a feature store with offline tables', () => {
     const policies = Object.values(template().findResources('AWS::IAM::Policy', { Properties: { Roles: [stack.resolve(workload.role.roleName)] } }));
     const statements = policies.flatMap(({ Properties }) => Properties.PolicyDocument.Statement);
     expect(statements.flatMap(({ Action }) => Action).sort()).toEqual([
-      'athena:GetQueryExecution', 'athena:GetQueryResults', 'athena:StartQueryExecution', 'athena:StopQueryExecution', 'glue:GetDatabase', 'glue:GetTable',
+      'athena:GetQueryExecution', 'athena:GetQueryResults', 'athena:StartQueryExecution', 'athena:StopQueryExecution', 'glue:GetDatabase', 'glue:GetDatabase', 'glue:GetTable',
       'kms:Decrypt', 'kms:GenerateDataKey', 's3:AbortMultipartUpload', 's3:GetBucketLocation', 's3:GetObject', 's3:ListBucket', 's3:PutObject',
     ]);
     const puts = statements.find(({ Action }) => [Action].flat().includes('s3:PutObject'));

@@ -51,6 +51,12 @@ function policiesOf(templates: Templates, role: Resource): { policy: Resource; s
     .map((policy) => ({ policy, statements: policy.properties.PolicyDocument.Statement }));
 }
 
+/** Roles of the functions that make tables: theirs are the first statements of a brain, which make the database `default` where there is none. */
+function tableMakers(templates: Templates): Resource[] {
+  const functions = templates.ofType(TABLE).flatMap(({ properties, stack }) => templates.referencesIn(properties.ServiceToken, stack));
+  return functions.flatMap(({ properties, stack }) => templates.referencesIn(properties.Role, stack));
+}
+
 /** A5, and what of B and C is about tables, online and offline. */
 export const OFFLINE_TRAPS: Traps = {
   'A5 what feeds the offline tables comes from a Kinesis stream of the online table: DynamoDB has no way to Firehose': {
@@ -126,6 +132,31 @@ export const OFFLINE_TRAPS: Traps = {
       return missing.length > 0 && `may not ${missing.join(', ')}`;
     }),
     mistake: delivery({ CatalogConfiguration: { CatalogArn: 'arn:aws:glue:us-east-1:111111111111:catalog/none' } }),
+  },
+  'A5 whoever starts statements in Athena may look at the database named default, and who makes tables may make it': {
+    rule: (templates) => templates.ofType('AWS::IAM::Policy').flatMap((policy) => {
+      const statements: Json[] = policy.properties.PolicyDocument.Statement;
+      const may = (action: string, on: RegExp) => statements.some((statement) => (
+        [statement.Action].flat().includes(action) && [statement.Resource].flat().some((arn) => on.test(render(arn)))));
+      if (!statements.some(({ Action }) => [Action].flat().includes('athena:StartQueryExecution'))) return [];
+      const makes = templates.referencesIn(policy.properties.Roles, policy.stack).some((role) => tableMakers(templates).includes(role));
+      const missing = ['glue:GetDatabase', ...makes ? ['glue:CreateDatabase'] : []]
+        .filter((action) => !may(action, /:catalog$/) || !may(action, /:database\/default$/));
+      return missing.length > 0 ? [finding(policy, `may not ${missing.join(', ')} on the catalog and its database default`)] : [];
+    }),
+    mistake: {
+      Policy: {
+        type: 'AWS::IAM::Policy',
+        properties: {
+          PolicyDocument: {
+            Statement: [
+              { Action: ['athena:StartQueryExecution'], Resource: '*' },
+              { Action: ['glue:GetDatabase'], Resource: ['arn:aws:glue:eu-central-1:111111111111:catalog', 'arn:aws:glue:eu-central-1:111111111111:database/features'] },
+            ],
+          },
+        },
+      },
+    },
   },
   'A5 Lake Formation\'s settings, which name the administrators of the account, are nobody\'s here': {
     rule: (templates) => templates.ofType('AWS::LakeFormation::DataLakeSettings').map((resource) => finding(resource, 'overwrites the administrators of the data lake')),
