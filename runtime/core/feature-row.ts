@@ -84,6 +84,9 @@ function canonicalText(value: FeatureValue | bigint): string {
   }
 }
 
+/** Furthest time from the epoch, milliseconds: a Date holds no other (ECMA-262, "Time Values and Time Range"), a timestamp of SQL may. */
+export const FURTHEST_TIME_MS = 8.64e15;
+
 /** The last instant at which a row counts, milliseconds since the epoch: a training set reads `event_time >= label - ttl`, and serving the same. */
 export function countsUntil({ ttl = Infinity }: Pick<FeatureGroupSchema, 'ttl'>, eventTime: number): number {
   return eventTime + ttl * 1000;

@@ -6,6 +6,7 @@ import { type DuckDb, identifier } from './duckdb';
 import { reject } from './local-errors';
 import { LINE, readTexts, ROW, type SourceColumn, UNKNOWN } from './table-source';
 import type { Refusal } from '../../core/data-quality/row-check';
+import { FURTHEST_TIME_MS } from '../../core/feature-row';
 import type { Components } from '../../core/vectors/components';
 
 export { ROW } from './table-source';
@@ -125,7 +126,8 @@ function castSql(text: string, type: ColumnType): string {
     case 'time': {
       // epoch seconds below 1e11 (the year 5138), milliseconds from there (1973) up to 1e14
       const epoch = `TRY_CAST(${text} AS DOUBLE)`;
-      return `CASE WHEN ${epoch} IS NULL THEN epoch_ms(TRY_CAST(${text} AS TIMESTAMPTZ)) `
+      const written = `epoch_ms(TRY_CAST(${text} AS TIMESTAMPTZ))`;
+      return `CASE WHEN ${epoch} IS NULL THEN CASE WHEN abs(${written}) <= ${FURTHEST_TIME_MS} THEN ${written} END `
         + `WHEN abs(${epoch}) < 1e11 THEN CAST(round(${epoch} * 1000) AS BIGINT) WHEN abs(${epoch}) < 1e14 THEN CAST(round(${epoch}) AS BIGINT) END`;
     }
   }

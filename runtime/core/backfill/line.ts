@@ -2,7 +2,7 @@
 import { type FeatureGroupSchema, type FeatureValue, OfflineColumn, type QuarantinedRow, type QuarantineReason } from '../../../src/contract';
 import { quarantinedRow, type RowCheck } from '../data-quality/row-check';
 import { BrainError } from '../errors';
-import { canonicalValues } from '../feature-row';
+import { canonicalValues, FURTHEST_TIME_MS } from '../feature-row';
 import type { FeatureWrite } from '../ports';
 
 export interface LineOrigin {
@@ -30,8 +30,11 @@ export function readLine(group: FeatureGroupSchema, line: string, origin: LineOr
     entity.push(part);
   }
   const [eventTime, createdTime] = [record[OfflineColumn.EVENT_TIME], record[OfflineColumn.CREATED_TIME]];
-  if (!isTime(eventTime)) return refused('MISSING_TIME', `'${OfflineColumn.EVENT_TIME}' is no time`, record, OfflineColumn.EVENT_TIME);
-  if (!isTime(createdTime)) return refused('MISSING_TIME', `'${OfflineColumn.CREATED_TIME}' is no time`, record, OfflineColumn.CREATED_TIME);
+  const noTime = (value: unknown, column: string) => (
+    refused(value === null || value === undefined ? 'MISSING_TIME' : 'WRONG_TYPE', `'${column}' is no time`, record, column)
+  );
+  if (!isTime(eventTime)) return noTime(eventTime, OfflineColumn.EVENT_TIME);
+  if (!isTime(createdTime)) return noTime(createdTime, OfflineColumn.CREATED_TIME);
   const values: Record<string, FeatureValue | null> = {};
   for (const { name } of group.features) values[name] = (record[name] ?? null) as FeatureValue | null;
   try {
@@ -45,4 +48,4 @@ export function readLine(group: FeatureGroupSchema, line: string, origin: LineOr
   }
 }
 
-const isTime = (value: unknown): value is number => Number.isSafeInteger(value);
+const isTime = (value: unknown): value is number => Number.isSafeInteger(value) && Math.abs(value as number) <= FURTHEST_TIME_MS;

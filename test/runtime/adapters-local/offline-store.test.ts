@@ -223,6 +223,25 @@ describe('the embedded offline store', () => {
       expect(readdirSync(db.folder)).toEqual([]);
     });
 
+    test.each(['event_time', 'created_time'])('of parquet and CSV, where %s is no time that can be told', async (column) => {
+      const times = ['infinity', '-infinity', '294000-01-01', '290000-01-01 (BC)'];
+      const others = ['2026-01-01', '200000-01-01 (BC)'];
+      const row = (time: string, at: number) => (column === 'event_time' ? `eu,${at},${time},1,,,,,,` : `eu,${at},2026-01-01,1,,,,,,${time}`);
+      const text = await append(file('in.csv', [`${HEADER},created_time`, ...[...times, ...others].map(row), ''].join('\n')));
+      const rows = [...times, ...others].map((time, at) => (
+        `('eu', ${at}::BIGINT, TIMESTAMP '${column === 'event_time' ? time : '2026-01-01'}', 1, TIMESTAMP '${column === 'event_time' ? '2026-01-01' : time}')`
+      ));
+      await db.run(`COPY (SELECT region, driver, event_time, trips, NULL::BIGINT AS odometer, NULL::FLOAT AS rating, NULL::DOUBLE AS earnings, NULL::BOOLEAN AS active,
+        NULL::VARCHAR AS vehicle, created_time FROM (VALUES ${rows.join(', ')}) t(region, driver, event_time, trips, created_time)) TO '${join(root, 'in.parquet')}' (FORMAT parquet)`);
+      const binary = await append(join(root, 'in.parquet'));
+      for (const { rows: taken, quarantine } of [text, binary]) {
+        expect(taken).toBe(2);
+        expect(quarantined(quarantine).map(({ row: at, reason, column: of }) => [at, reason, of])).toEqual(times.map((_, at) => [at + 1, 'WRONG_TYPE', column]));
+      }
+      const [now, then] = [Date.UTC(2026, 0, 1), Date.UTC(-199_999, 0, 1)];
+      expect((await written()).map(({ eventTime, createdTime }) => (column === 'event_time' ? eventTime : createdTime))).toEqual([now, then, now, then]);
+    });
+
     test('of parquet, by what the group expects; what a batch shows is said', async () => {
       const { features } = GROUP;
       const group = {
