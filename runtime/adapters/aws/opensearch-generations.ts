@@ -5,7 +5,7 @@ import { VectorDocument, VECTOR_BUILDS_INDEX, type Similarity, type VectorIndexL
 import { BrainError } from '../../core/errors';
 import { stop } from '../../core/vectors/build-errors';
 import type {
-  BulkAnswer, GenerationCluster, IndexRecord, LoadedPart, MergeState, RecordVersion, Removal, SampledVector, Scored, StoredRecord,
+  BulkAnswer, BulkItem, GenerationCluster, IndexRecord, LoadedPart, MergeState, RecordVersion, Removal, SampledVector, Scored, StoredRecord,
 } from '../../core/vectors/generation-cluster';
 import { buildBody, generationIndex, generationPattern, servingSettings } from '../../core/vectors/index-body';
 import { isSnapshotRunning } from '../../core/vectors/refusal';
@@ -24,6 +24,22 @@ interface ShardCopy {
   readonly segments: { readonly count: number };
   readonly merges: { readonly current: number };
 }
+
+/** What became of one document. A refusal by the mapping is wrapped: what it is for is its cause. */
+interface RawItem {
+  readonly status: number;
+  readonly error?: RawError & { readonly caused_by?: RawError };
+}
+
+interface RawError {
+  readonly type: string;
+  readonly reason?: string;
+}
+
+/** The k-NN plugin takes no document while graphs do not fit in memory; with status 400, as if the document were wrong. */
+const BREAKER_OPEN = 'knn_circuit_breaker_exception';
+/** Characters of a reason: it may show the vector. */
+const SHOWN = 300;
 
 /** Records are found by their id alone: nothing in them is indexed. */
 const RECORDS_MAPPING = { dynamic: false, properties: {} };
@@ -82,15 +98,12 @@ export class OpenSearchGenerations implements GenerationCluster {
   }
 
   async bulk(index: string, generation: string, body: string): Promise<BulkAnswer> {
-    const query = { filter_path: 'items.*.status,items.*.error.type,items.*.error.reason' };
+    const query = { filter_path: ['status', ...['error', 'error.caused_by'].flatMap((of) => [`${of}.type`, `${of}.reason`])].map((path) => `items.*.${path}`).join(',') };
     const path = `/${generationIndex({ name: index }, generation)}/_bulk`;
     try {
       const answer = await this.http.call('POST', path, { query, body, accept: [413, 429, 503] });
-      const items = (answer.body?.items ?? []) as { index?: { status: number; error?: { type: string; reason: string } } }[];
-      return {
-        status: answer.status,
-        items: items.map(({ index: item }) => ({ status: item?.status ?? 500, reason: item?.error ? `${item.error.type}: ${item.error.reason}` : '' })),
-      };
+      const items = (answer.body?.items ?? []) as { index?: RawItem }[];
+      return { status: answer.status, items: items.map(({ index: item }) => bulkItem(item)) };
     } catch (error) {
       // nobody knows what was taken: the same ids are written once more
       if (error instanceof BrainError) return { status: 503, items: [] };
@@ -240,6 +253,16 @@ export class OpenSearchGenerations implements GenerationCluster {
     if (answer.timed_out || answer._shards.failed > 0) throw new BrainError('VECTOR_STORE_UNAVAILABLE', `the vector store answered only in part about '${concrete}'`);
     return answer.hits.hits;
   }
+}
+
+function bulkItem({ status, error }: RawItem = { status: 500 }): BulkItem {
+  if (!error) return { status, reason: '' };
+  const said = [error, ...error.caused_by ? [error.caused_by] : []];
+  return {
+    status,
+    reason: said.map(({ type, reason = 'no reason' }) => `${type}: ${reason.slice(0, SHOWN)}`).join(', caused by '),
+    ...said.some(({ type }) => type === BREAKER_OPEN) ? { exhausted: true } : {},
+  };
 }
 
 /** Its node may come back: the step is tried again, and a redrive goes on with it. */

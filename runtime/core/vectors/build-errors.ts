@@ -8,7 +8,7 @@ export const BUILD_ERRORS = {
   SOURCE_CHANGED: 'An object of the source is no longer the one that the build began with.',
   INVALID_VECTOR: 'A line of the source is no document of the vector index.',
   DUPLICATE_VECTOR: 'The source holds an id more than once.',
-  LOAD_STALLED: 'The vector store took no vector for longer than a build waits.',
+  LOAD_STALLED: 'The vector store took no vector for longer than a build waits: it has too much to do, or no memory for graphs. A redrive goes on with what is loaded.',
   RECALL_TOO_LOW: 'The graph of a new generation finds too few of the true neighbours: it never answers.',
   GRAPH_MEMORY_EXHAUSTED: 'The graphs do not fit in memory: the circuit breaker of the k-NN plugin is open.',
   ALIAS_MOVED: 'The alias of the vector index moved meanwhile, or stands for several generations.',

@@ -1,6 +1,6 @@
 /** Loads lines into a generation: bulks of a few MiB, backing off where the store has more than it can do, and repeating only what it refused. */
 import { stop } from './build-errors';
-import type { BulkAnswer, LoadedPart } from './generation-cluster';
+import type { BulkAnswer, BulkItem, LoadedPart } from './generation-cluster';
 import { bulkLines } from './source-document';
 import type { VectorIndexSchema } from '../../../src/contract';
 
@@ -36,12 +36,18 @@ export interface BulkLoadOptions {
 
 const NOTHING: LoadedPart = { lines: 0, vectors: 0, done: false };
 
-/** Whether the same document may be taken later. */
+/** Whether the same bulk may be taken later. */
 const passes = (status: number): boolean => status === 429 || status >= 500;
+/** Whether the same document may be. */
+const isRefusedForNow = ({ status, exhausted = false }: BulkItem): boolean => exhausted || passes(status);
+
+/** What to do where the store takes nothing for too long. */
+const TOO_MUCH = 'the domain has too few nodes for its load, or lost one';
+const EXHAUSTED = 'the graphs do not fit in memory: add data nodes, quantize, or keep fewer generations, and redrive the build, which goes on with what is loaded';
 
 export class BulkLoad {
-  /** What the store said last of a document that it refused. */
-  private refusal = '';
+  /** What the store said last of a document that it refused, and what to do about it. */
+  private refusal = { reason: '', remedy: TOO_MUCH };
 
   constructor(private readonly index: VectorIndexSchema, private readonly ports: BulkLoadPorts) {}
 
@@ -87,7 +93,7 @@ export class BulkLoad {
       }
       rest = refused;
       if (rest.length === 0) return;
-      if (this.ports.now() - progressed > PATIENCE_MS) stop('LOAD_STALLED', `${where}: no document was taken for ${PATIENCE_MS / 1000} s (${this.refusal}); the domain has too few nodes for its load, or lost one`);
+      if (this.ports.now() - progressed > PATIENCE_MS) stop('LOAD_STALLED', `${where}: no document was taken for ${PATIENCE_MS / 1000} s (${this.refusal.reason}); ${this.refusal.remedy}`);
       await this.ports.sleep(wait * this.ports.random());
       wait = Math.min(LONGEST_WAIT_MS, wait * 2);
     }
@@ -97,7 +103,7 @@ export class BulkLoad {
   private async attempt(documents: readonly string[], where: string): Promise<readonly string[]> {
     const { status, items } = await this.ports.send(documents.join(''));
     if (passes(status)) {
-      this.refusal = `HTTP ${status}`;
+      this.refusal = { reason: `HTTP ${status}`, remedy: TOO_MUCH };
       return documents;
     }
     // above the domain's limit for a request (10 MiB on small instances): halves of it may pass
@@ -107,11 +113,11 @@ export class BulkLoad {
     }
     if (status !== 200) stop('BUILD_REFUSED', `${where}: the vector store refuses the bulk (HTTP ${status})`);
     if (items.length !== documents.length) stop('BUILD_REFUSED', `${where}: the vector store answered for ${items.length} of ${documents.length} documents`);
-    const wrong = items.findIndex((item) => item.status >= 300 && !passes(item.status));
+    const wrong = items.findIndex((item) => item.status >= 300 && !isRefusedForNow(item));
     if (wrong >= 0) stop('INVALID_VECTOR', `${where}: ${documents[wrong].slice(0, 80).split('\n')[0]} is refused (${items[wrong].reason})`);
     return documents.filter((_, at) => {
-      const refused = passes(items[at].status);
-      if (refused) this.refusal = items[at].reason;
+      const refused = isRefusedForNow(items[at]);
+      if (refused) this.refusal = { reason: items[at].reason, remedy: items[at].exhausted ? EXHAUSTED : TOO_MUCH };
       return refused;
     });
   }

@@ -81,7 +81,10 @@ export interface Scored {
 export interface BulkItem {
   /** HTTP status. */
   readonly status: number;
+  /** With its cause; '' of one that was taken. */
   readonly reason: string;
+  /** Refused only because graphs do not fit in memory (the k-NN plugin's circuit breaker): it may be taken later. */
+  readonly exhausted?: boolean;
 }
 
 export interface BulkAnswer {

@@ -126,6 +126,24 @@ describe('a generation on a real OpenSearch', () => {
     }
   });
 
+  test('says what a document was refused for, and takes one for refused for now alone while graphs do not fit in memory', async () => {
+    const refusing = itemsIndex('refusing');
+    await cluster.create(refusing, '1');
+    const [{ id, vector, fields }] = documents(13, 'r-', 1);
+    const bulk = (of: object) => cluster.bulk(refusing.name, '1', `{"index":{"_id":"${id}"}}\n${JSON.stringify({ ...fields, ...of })}\n`);
+    const short = await bulk({ vector: [1] });
+    expect(short.items).toEqual([{ status: 400, reason: expect.stringMatching(/^mapper_parsing_exception: .*, caused by illegal_argument_exception: .*dimension/i) }]);
+    await client.cluster.putSettings({ body: { persistent: { 'knn.circuit_breaker.triggered': true } } });
+    try {
+      const memory = await bulk({ vector });
+      expect(memory.items).toEqual([{ status: 400, reason: expect.stringMatching(/^mapper_parsing_exception: .*, caused by knn_circuit_breaker_exception: /), exhausted: true }]);
+    } finally {
+      await client.cluster.putSettings({ body: { persistent: { 'knn.circuit_breaker.triggered': null } } });
+    }
+    expect((await bulk({ vector })).items).toEqual([{ status: 201, reason: '' }]);
+    await cluster.remove(refusing.name, ['1'], undefined);
+  });
+
   test('is never seen empty or in part by a searcher while generations come and go', async () => {
     const moving = itemsIndex('seen');
     await new GenerationBuilder(cluster, moving).run('g1', [documents(11, 'g1-', 120)]);

@@ -16,10 +16,12 @@ describe('generations in OpenSearch', () => {
   const asked: PeerRequest[] = [];
   const last = () => asked.at(-1)!;
   let stats: object;
+  let items: object[];
 
   beforeAll(async () => {
     peer = await Peer.start((request) => {
       asked.push(request);
+      if (request.path.includes('_bulk')) return { body: { items } };
       if (request.path.includes('_stats')) return { body: stats };
       const hits = { _shards: { failed: 0 }, hits: { hits: [{ _index: 'flats.7', _id: 'a', _score: 0.5 }] } };
       return { body: request.path.includes('_msearch') ? { responses: [hits] } : hits };
@@ -51,6 +53,31 @@ describe('generations in OpenSearch', () => {
     await search.close();
     const searched = JSON.parse(last().body.toString().split('\n')[1]);
     expect({ ...searched.query.knn.vector, vector }).toEqual(measured.query.knn.vector);
+  });
+
+  test('say of a document that was refused what the refusal was caused by, and whether it is for want of memory alone', async () => {
+    const failed = (type: string, reason: string) => ({ type: 'mapper_parsing_exception', reason: 'failed to parse field [vector]', caused_by: { type, reason } });
+    items = [
+      { index: { status: 201 } },
+      { index: { status: 400, error: failed('illegal_argument_exception', `Vector dimension mismatch ${'9'.repeat(500)}`) } },
+      { index: { status: 400, error: failed('knn_circuit_breaker_exception', 'the circuit breaker triggered') } },
+      { index: { status: 429, error: { type: 'rejected_execution_exception', reason: 'queue is full' } } },
+      { index: { status: 400, error: { type: 'strict_dynamic_mapping_exception' } } },
+    ];
+    const mapping = 'mapper_parsing_exception: failed to parse field [vector], caused by ';
+    expect(await new OpenSearchGenerations(http, { shards: 1, replicas: 0, buildReplicas: 0 }).bulk('flats', '7', '')).toEqual({
+      status: 200,
+      items: [
+        { status: 201, reason: '' },
+        { status: 400, reason: `${mapping}illegal_argument_exception: Vector dimension mismatch ${'9'.repeat(274)}` },
+        { status: 400, reason: `${mapping}knn_circuit_breaker_exception: the circuit breaker triggered`, exhausted: true },
+        { status: 429, reason: 'rejected_execution_exception: queue is full' },
+        { status: 400, reason: 'strict_dynamic_mapping_exception: no reason' },
+      ],
+    });
+    expect(new URL(last().path, peer.url).searchParams.get('filter_path')!.split(',').sort()).toEqual([
+      'items.*.error.caused_by.reason', 'items.*.error.caused_by.type', 'items.*.error.reason', 'items.*.error.type', 'items.*.status',
+    ]);
   });
 
   const copy = (primary: boolean, docs: number, segments: number, current = 0) => (

@@ -25,6 +25,9 @@ class Store {
 
   constructor(private readonly answer: (ids: readonly string[]) => number | readonly number[]) {}
 
+  /** Refused with a status that would be final, for want of memory alone. */
+  exhausted = (_id: string): boolean => false;
+
   load = () => new BulkLoad(INDEX, {
     send: async (body): Promise<BulkAnswer> => {
       this.bulks++;
@@ -32,8 +35,9 @@ class Store {
       const ids = parsed.filter((_, at) => at % 2 === 0).map(({ index }) => index._id as string);
       const status = this.answer(ids);
       if (typeof status === 'number') return { status, items: [] };
-      ids.forEach((id, at) => status[at] < 300 && this.taken.set(id, parsed[2 * at + 1]));
-      return { status: 200, items: status.map((code) => ({ status: code, reason: `reason ${code}` })) };
+      const items = status.map((code, at) => (this.exhausted(ids[at]) ? { status: 400, reason: 'no memory', exhausted: true } : { status: code, reason: `reason ${code}` }));
+      ids.forEach((id, at) => items[at]?.status < 300 && this.taken.set(id, parsed[2 * at + 1]));
+      return { status: 200, items };
     },
     save: async (loaded) => void this.saved.push(loaded),
     sleep: async (ms) => {
@@ -88,6 +92,18 @@ describe('a bulk load', () => {
     await expect(store.load().run(lines([document(1)]), { source: 's', until: Infinity })).rejects.toMatchObject({ code: 'LOAD_STALLED', message: expect.stringContaining('(HTTP 429)') });
     expect(store.now).toBeGreaterThan(120_000);
     expect(store.bulks).toBeLessThan(20);
+  });
+
+  test('waits where graphs do not fit in memory, which says nothing of the documents, and gives up with what to do', async () => {
+    const store = new Store((ids) => all(ids));
+    store.exhausted = () => store.now < 60_000;
+    const source = [document(0), document(1)];
+    expect(await store.load().run(lines(source), { source: 's', until: Infinity })).toEqual({ lines: 2, vectors: 2, done: true });
+    expect([...store.taken.keys()]).toEqual(['d0', 'd1']);
+    store.exhausted = (id) => id === 'd1';
+    await expect(store.load().run(lines(source), { source: 's', until: Infinity })).rejects.toMatchObject({
+      code: 'LOAD_STALLED', message: expect.stringMatching(/no document was taken for 120 s \(no memory\); the graphs do not fit in memory: add data nodes, quantize/),
+    });
   });
 
   test.each<[string, number | readonly number[], string, RegExp]>([
