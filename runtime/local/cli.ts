@@ -14,9 +14,8 @@ import { VECTORS_GENERATIONS, VECTORS_ROLLBACK } from './vectors-generations';
 import { VECTORS_IMPORT } from './vectors-import';
 import { VECTORS_SEARCH } from './vectors-search';
 import { version } from '../../package.json';
-import { LocalError, messageOf } from '../adapters/local/local-errors';
+import { codedMessage, LocalError } from '../adapters/local/local-errors';
 import { findNatives } from '../adapters/local/natives';
-import { BrainError } from '../core/errors';
 
 const COMMANDS: readonly Command[] = [
   LOCAL, MODELS_PUT, ROLLOUT_SHOW, ROLLOUT_SET, ROLLOUT_PROMOTE, ROLLOUT_ROLLBACK,
@@ -61,7 +60,7 @@ async function main(argv: readonly string[]): Promise<number> {
       terminal.warn(`error: ${error.message}\n\n${usage(command)}`);
       return 2;
     }
-    terminal.warn(`error: ${error instanceof LocalError || error instanceof BrainError ? error.message : `INTERNAL: ${messageOf(error)}`}`);
+    terminal.warn(`error: ${codedMessage(error)}`);
     return 1;
   }
 }

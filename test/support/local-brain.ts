@@ -84,9 +84,13 @@ export class CliProcess {
   readonly ended: Promise<Ended>;
   private readonly child: ChildProcess;
 
-  /** @param env beside the test's own environment */
-  constructor(cli: string, args: readonly string[], cwd = ROOT, env: Readonly<Record<string, string>> = {}) {
-    this.child = spawn(process.execPath, [cli, ...args], { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  /**
+   * @param env beside the test's own environment
+   * @param through a command that starts the process, with its arguments
+   */
+  constructor(cli: string, args: readonly string[], cwd = ROOT, env: Readonly<Record<string, string>> = {}, through: readonly string[] = []) {
+    const [command, ...words] = [...through, process.execPath, cli, ...args];
+    this.child = spawn(command, words, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.out += text;
     });

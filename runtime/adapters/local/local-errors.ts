@@ -1,4 +1,5 @@
 /** Errors of the embedded parts and of the command line: what a person at a terminal reads as `error: CODE: text`. */
+import { BrainError } from '../../core/errors';
 
 const MEANINGS = {
   USAGE: 'The command line is not one that thalos-brain takes.',
@@ -11,6 +12,7 @@ const MEANINGS = {
   DATA_DIR_INVALID: 'The path of the data directory, or of a folder above it, is one of a file.',
   DATA_DIR_BUSY: 'Another process works on the same part of the data directory.',
   DATA_DIR_CORRUPT: 'A file of the data directory is not what the embedded brain wrote.',
+  NOT_PERMITTED: 'A file or a folder is not one that this user may read or write.',
   FILE_NOT_FOUND: 'A file that was named does not exist.',
   UNREADABLE_FILE: 'A file is not in the format that its name says.',
   UNKNOWN_ENTITY: 'A feature group has no row for an entity.',
@@ -43,6 +45,17 @@ export class LocalError extends Error {
 /** Fails with a coded error. */
 export function reject(code: LocalErrorCode, text: string, cause?: unknown): never {
   throw new LocalError(code, text, cause === undefined ? undefined : { cause });
+}
+
+/** What the system says where a user may not, or a file system is mounted to be read only. */
+const FORBIDDEN: readonly (string | undefined)[] = ['EACCES', 'EPERM', 'EROFS'];
+
+/** `CODE: text` of anything that was thrown. */
+export function codedMessage(error: unknown): string {
+  if (error instanceof LocalError || error instanceof BrainError) return error.message;
+  // its message names the path
+  if (FORBIDDEN.includes(systemCode(error))) return `NOT_PERMITTED: ${messageOf(error)}: work as a user who may, or name another folder`;
+  return `INTERNAL: ${messageOf(error)}`;
 }
 
 /** The message of anything that was thrown. */

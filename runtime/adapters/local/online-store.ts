@@ -3,7 +3,9 @@
  * processes may read and write at once, and a killed one leaves the last commit (copy on write, no log to replay).
  */
 import { createHash } from 'node:crypto';
+import { constants } from 'node:os';
 import type { Database, RootDatabase } from 'lmdb';
+import { messageOf, reject } from './local-errors';
 import type { Natives } from './natives';
 import { type FeatureGroupSchema, type FeatureValue, onlineEntity, onlineKey } from '../../../src/contract';
 import { canonicalValues, replaces, rowDigest } from '../../core/feature-row';
@@ -12,6 +14,8 @@ import type { FeatureRequest, FeatureRow, FeatureWrite, OnlineFeatureStore } fro
 /** `[event time, created time, values]`; values are in canonical form. MessagePack, with feature names stored once per set of features. */
 type StoredRow = readonly [number, number, Readonly<Record<string, FeatureValue>>];
 
+const FORBIDDEN: readonly unknown[] = [constants.errno.EACCES, constants.errno.EPERM, constants.errno.EROFS];
+
 /** LMDB's keys hold 1978 bytes at most. */
 const LONGEST_KEY = 1978;
 
@@ -19,9 +23,16 @@ const LONGEST_KEY = 1978;
 const ROWS_PER_COMMIT = 2048;
 
 export class LmdbFeatureStore implements OnlineFeatureStore {
+  /** Fails with NOT_PERMITTED: who only reads writes too, into the table of readers. */
   static open(natives: Natives, folder: string): LmdbFeatureStore {
-    const root = natives.lmdb().open<unknown, Uint8Array>({ path: folder, maxDbs: 4, noSubdir: false });
-    return new LmdbFeatureStore(root);
+    const lmdb = natives.lmdb();
+    try {
+      return new LmdbFeatureStore(lmdb.open<unknown, Uint8Array>({ path: folder, maxDbs: 4, noSubdir: false }));
+    } catch (error) {
+      // LMDB gives the number of the system's error, and no path
+      if (!FORBIDDEN.includes((error as { code?: unknown }).code)) throw error;
+      return reject('NOT_PERMITTED', `the online store in ${folder} needs a user who may write there, for reading too: ${messageOf(error)}`, error);
+    }
   }
 
   private readonly rows: Database<StoredRow, Uint8Array>;

@@ -169,6 +169,50 @@ describe('the data directory', () => {
     }
     expect(readFileSync(file, 'utf8')).toBe('mine');
   });
+
+  describe('that the user may not write', () => {
+    // permissions do not bind root, unless it gives up what lifts them
+    const BOUND = process.getuid!() === 0 ? ['setpriv', '--bounding-set=-dac_override,-dac_read_search'] : [];
+    const refused = async (...args: string[]) => {
+      const { status, out, err } = await new CliProcess(cli, args, undefined, {}, BOUND).ended;
+      expect({ status, out }).toEqual({ status: 1, out: '' });
+      return err;
+    };
+    const setModes = (folder: string, modes: readonly [number, number]) => {
+      chmodSync(folder, modes[0]);
+      for (const entry of readdirSync(folder, { withFileTypes: true })) {
+        const path = join(folder, entry.name);
+        if (entry.isDirectory()) setModes(path, modes);
+        else chmodSync(path, modes[1]);
+      }
+    };
+    let closed: string;
+    beforeEach(() => (closed = work));
+    // others may have to remove it
+    afterEach(() => setModes(closed, [0o755, 0o644]));
+
+    test('is named by whatever writes there', async () => {
+      closed = join(work, 'closed');
+      mkdirSync(closed, { mode: 0o555 });
+      const labels = join(work, 'labels.csv');
+      writeFileSync(labels, 'driver,event_time\nann,2026-01-01\n');
+      const into = ['--data-dir', join(closed, 'data'), '--assembly', assembly];
+      for (const args of [['features', 'put', 'drivers', 'driver=ann', 'event_time=2026-01-01'], ['models', 'put', writeModel(join(work, 'model'), '1', 0)]]) {
+        expect(await refused(...args, ...into)).toMatch(new RegExp(`^error: NOT_PERMITTED: EACCES: permission denied, mkdir '${closed}.*': work as a user who may, or name another folder\n$`));
+      }
+      await command('features', 'put', 'drivers', 'driver=ann', 'trips=1', 'event_time=2026-01-01');
+      const out = join(closed, 'set');
+      expect(await refused('training-set', 'create', labels, '--groups', 'drivers', '--out', out, '--data-dir', data, '--assembly', assembly)).toMatch(/^error: NOT_PERMITTED: .*closed/);
+    });
+
+    test('is named by what reads there', async () => {
+      expect(await command('features', 'put', 'drivers', 'driver=ann', 'trips=1', 'event_time=2026-01-01')).toMatchObject({ status: 0 });
+      closed = data;
+      setModes(closed, [0o555, 0o444]);
+      expect(await refused('features', 'get', 'drivers', 'ann', '--data-dir', data, '--assembly', assembly))
+        .toBe(`error: NOT_PERMITTED: the online store in ${join(data, 'online')} needs a user who may write there, for reading too: Permission denied: Attempting to setup locks\n`);
+    });
+  });
 });
 
 describe('the assembly', () => {
