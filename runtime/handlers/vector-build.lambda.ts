@@ -17,7 +17,8 @@ import { OpenSearchHttp } from '../adapters/aws/opensearch-http';
 import { Sigv4Signer } from '../adapters/aws/sigv4';
 import { VectorSource } from '../adapters/aws/vector-source';
 import { SYSTEM_CLOCK } from '../core/ports';
-import { BuildError } from '../core/vectors/build-errors';
+import { BuildError, stop } from '../core/vectors/build-errors';
+import { readBuildInput } from '../core/vectors/build-input';
 import { BulkLoad } from '../core/vectors/bulk-load';
 import { GenerationBuild, recallOf } from '../core/vectors/generation-build';
 import type { GenerationCluster } from '../core/vectors/generation-cluster';
@@ -30,8 +31,8 @@ export interface VectorBuildEvent {
   readonly step: VectorBuildStep | 'rollback';
   /** Names the build: that of the execution. */
   readonly build: string;
-  /** Folder of the source, of `begin`; '' for the whole bucket. */
-  readonly prefix?: string;
+  /** Of the execution, as it came; of `begin` and `rollback`. */
+  readonly input?: unknown;
   /** Of `load`. */
   readonly item?: VectorPart;
   /** Parts of the source, of `load`. */
@@ -85,14 +86,16 @@ export class VectorBuildSteps {
       case 'retire':
         return this.retire(build);
       case 'rollback':
+        readBuildInput(event.input);
         return returnToPrevious(cluster, index.name);
       default:
         return { done: (await build[event.step]()).done };
     }
   }
 
-  private async begin(build: GenerationBuild, { build: id, prefix = '' }: VectorBuildEvent): Promise<VectorBuildAnswer> {
+  private async begin(build: GenerationBuild, { build: id, input }: VectorBuildEvent): Promise<VectorBuildAnswer> {
     const { source, sourceBucket, workBucket, index } = this.ports;
+    const prefix = readBuildInput(input) ?? stop('INVALID_INPUT', 'a return to the generation before is no build');
     const key = keyOf(index.name, id, 'parts');
     const parts = await source.pin({ bucket: sourceBucket, prefix }, { bucket: workBucket, key });
     return { ...await build.begin(parts.length), parts: parts.length, key };

@@ -92,7 +92,7 @@ export const VECTOR_INDEX_DIMENSION = 'VectorIndex';
 
 /** Errors of a build that another try does not change: it is given up, and what it made is deleted. All others leave it as it is, to be gone on with. */
 export const FINAL_BUILD_ERRORS = [
-  'SOURCE_EMPTY', 'SOURCE_CHANGED', 'INVALID_VECTOR', 'DUPLICATE_VECTOR', 'RECALL_TOO_LOW', 'GRAPH_MEMORY_EXHAUSTED', 'BUILD_REFUSED',
+  'INVALID_INPUT', 'SOURCE_EMPTY', 'SOURCE_CHANGED', 'INVALID_VECTOR', 'DUPLICATE_VECTOR', 'RECALL_TOO_LOW', 'GRAPH_MEMORY_EXHAUSTED', 'BUILD_REFUSED',
 ] as const;
 
 /** Errors that say that the build is not this one's any more, or not yet: nothing is deleted. */

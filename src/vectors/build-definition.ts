@@ -62,13 +62,10 @@ export function buildDefinition(props: BuildDefinitionProps): { StartAt: string;
     Start: {
       Type: 'Choice', Choices: [{ Condition: '{% $states.input.rollback = true %}', Next: 'Rollback' }], Default: 'Name',
     },
-    Rollback: call({ step: 'rollback', build: '{% $states.context.Execution.Name %}' }, { Output: '{% $states.result.Payload %}', Next: 'Done' }),
-    Name: {
-      Type: 'Pass',
-      Assign: { build: '{% $states.context.Execution.Name %}', prefix: '{% $exists($states.input.prefix) ? $states.input.prefix : "" %}' },
-      Next: 'Begin',
-    },
-    ...looked('begin', { step: 'begin', build, prefix: '{% $prefix %}' }, 'Load', {
+    Rollback: call({ step: 'rollback', build: '{% $states.context.Execution.Name %}', input: '{% $states.input %}' }, { Output: '{% $states.result.Payload %}', Next: 'Done' }),
+    Name: { Type: 'Pass', Assign: { build: '{% $states.context.Execution.Name %}', input: '{% $states.input %}' }, Next: 'Begin' },
+    // the input as it came: the function checks it
+    ...looked('begin', { step: 'begin', build, input: '{% $input %}' }, 'Load', {
       Assign: {
         generation: '{% $states.result.Payload.generation %}', parts: '{% $states.result.Payload.parts %}', key: '{% $states.result.Payload.key %}',
       },

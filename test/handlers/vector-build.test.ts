@@ -10,7 +10,7 @@ import { FINAL_BUILD_ERRORS, FOREIGN_BUILD_ERRORS, VectorMetric, type VectorInde
 import { buildDefinition } from '../../src/vectors/build-definition';
 import { MemoryCluster } from '../runtime/core/vectors/memory-cluster.fixture';
 import { VirtualClock } from '../support/asl/clock';
-import type { Definition } from '../support/asl/definition';
+import type { Definition, Json } from '../support/asl/definition';
 import { StateError } from '../support/asl/errors';
 import { type Execution, type RunOptions, StateMachine } from '../support/asl/machine';
 import { definitionErrors } from '../support/asl/validate';
@@ -75,7 +75,7 @@ class World {
     this.bucket.put('b/2.jsonl', lines('b2', 5).trimEnd());
   }
 
-  run(input: Record<string, string | boolean>, options: Partial<RunOptions> = {}) {
+  run(input: Json, options: Partial<RunOptions> = {}) {
     return this.machine.run(input, this.options(options));
   }
 
@@ -126,6 +126,40 @@ describe('the state machine of a build', () => {
     const sum = (name: string) => world.metrics.reduce((total, line) => total + (line[name] ?? 0), 0);
     expect([sum(VectorMetric.LOADED), sum(VectorMetric.PROGRESS), sum(VectorMetric.RECALL)]).toEqual([8, 100, 1]);
     expect(world.metrics.every((line) => (line as unknown as { Brain: string }).Brain === 'fleet')).toBe(true);
+  });
+
+  test.each<[string, Json, string]>([
+    ['nothing', {}, "'prefix' must be a folder"],
+    ['a folder without its slash', { prefix: 'a' }, "'prefix' must be a folder, with a slash at its end, got {\"prefix\":\"a\"}: start it with"],
+    ['the whole bucket', { prefix: '' }, "'prefix' must be a folder"],
+    ['a folder without a name', { prefix: '/' }, "'prefix' must be a folder"],
+    ['several folders', { prefix: ['a/', 'b/'] }, "'prefix' must be a folder"],
+    ['a misspelt key', { prefx: 'a/' }, "the input has 'prefx', which is unknown"],
+    ['another key', { prefix: 'a/', loaders: 2 }, "the input has 'loaders', which is unknown"],
+    ['a return in words', { rollback: 'true' }, "'rollback' must be true or false"],
+    ['a return of a build', { rollback: true, prefix: 'a/' }, "'rollback' goes without 'prefix'"],
+    ['a return in a list', [{ rollback: true }], 'the input must be an object'],
+    ['text', 'a/', 'the input must be an object'],
+  ])('refuses %s as its input, at once, and changes nothing', async (_, input, message) => {
+    const world = new World();
+    await world.run({ prefix: 'a/' });
+    await world.run({ prefix: 'b/' });
+    const before = structuredClone(world.cluster.stored);
+    const failed = await world.run(input, { name: 'bad' });
+    expect(failed).toMatchObject({ status: 'FAILED', error: 'INVALID_INPUT', cause: expect.stringContaining(message) });
+    expect(failed.entered.filter((state) => state === 'Begin' || state === 'Rollback')).toHaveLength(1);
+    expect(world.cluster.stored).toEqual(before);
+    expect([...world.bucket.objects.keys()].filter((key) => key.includes('/bad/'))).toEqual([]);
+    expect(world.answering()).toEqual(B);
+  });
+
+  test('takes a folder beside `rollback: false`, and who started it', async () => {
+    const world = new World();
+    const parent = { AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID: 'arn:aws:states:eu-central-1:111111111111:execution:nightly:1' };
+    expect((await world.run({ prefix: 'a/', rollback: false, ...parent })).status).toBe('SUCCEEDED');
+    await world.run({ prefix: 'b/' });
+    expect((await world.run({ rollback: true, ...parent })).status).toBe('SUCCEEDED');
+    expect(world.answering()).toEqual(A);
   });
 
   test('goes back to the generation before, and fails where none is kept', async () => {

@@ -12,7 +12,7 @@ const OBJECTS = /\.jsonl(\.gz)?$/;
 
 export interface SourceLocation {
   readonly bucket: string;
-  /** Folder, with a slash at its end; '' for the whole bucket. */
+  /** Folder, with a slash at its end. */
   readonly prefix: string;
 }
 

@@ -7,11 +7,12 @@ const LINE = JSON.stringify({ id: 'a', vector: [1, 0], margin: 1 });
 
 /** What the machine of a build asks its function for, in the order of the steps; going back comes last. */
 export const BUILD_EVENTS: readonly Json[] = [
-  { step: 'begin', build: 'one', prefix: 'today/' },
+  { step: 'begin', build: 'one', input: { prefix: 'today/' } },
   { step: 'load', build: 'one', parts: 1, item: { part: 0, ...OBJECT } },
   // the second merge finds the first one done
-  ...['seal', 'merge', 'merge', 'replicate', 'check', 'warm', 'switch', 'retire', 'rollback'].map((step) => ({ step, build: 'one' })),
-  { step: 'begin', build: 'two', prefix: 'today/' },
+  ...['seal', 'merge', 'merge', 'replicate', 'check', 'warm', 'switch', 'retire'].map((step) => ({ step, build: 'one' })),
+  { step: 'rollback', build: 'one', input: { rollback: true } },
+  { step: 'begin', build: 'two', input: { prefix: 'today/' } },
   { step: 'abandon', build: 'two' },
 ];
 
