@@ -10,6 +10,9 @@ export const VECTOR_BUILDS_INDEX = `${RESERVED_INDEX}${GENERATION_SEPARATOR}buil
 /** The generation that stands behind the alias before the first build: empty. Builds count on from it. */
 export const FIRST_GENERATION = '1';
 
+/** How long a generation stays that no alias stands for, days: the time to return to it. */
+export const GENERATION_RETENTION_DAYS = 30;
+
 /** Steps of a build, in their order; each may be repeated at any time, and says whether it is done. */
 export const VECTOR_BUILD_STEPS = ['begin', 'load', 'seal', 'merge', 'replicate', 'check', 'warm', 'switch', 'retire'] as const;
 export type VectorBuildStep = typeof VECTOR_BUILD_STEPS[number] | 'refusal' | 'abandon';

@@ -49,7 +49,7 @@ const MOST_LOADERS = 40;
 
 /**
  * Builds generations of a vector index beside the one that answers: bulk load without replicas and refreshes, merge, copies, recall against exact search,
- * warm-up, and one step of the alias. The generation before stays, to return to.
+ * warm-up, and one step of the alias. The generation before stays for 30 days, to return to; before OpenSearch 3.2 until the next build.
  *
  * Start the state machine with `{"prefix": "<folder of the source>/"}`; `{"rollback": true}` returns to the generation before.
  */

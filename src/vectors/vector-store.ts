@@ -6,7 +6,7 @@ import { IKey } from 'aws-cdk-lib/aws-kms';
 import { CfnDomain, Domain, EngineVersion, IDomain, TLSSecurityPolicy } from 'aws-cdk-lib/aws-opensearchservice';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Construct, IConstruct, IDependable } from 'constructs';
-import { Binding, VectorIndexLayout } from '../contract';
+import { Binding, GENERATION_RETENTION_DAYS, VectorIndexLayout } from '../contract';
 import { BrainEnvironment, VectorCapacity } from '../environment';
 import { IBrainNetwork } from '../network';
 import { DomainLogs } from './domain-logs';
@@ -76,8 +76,6 @@ const HTTPS = 443;
 
 /** Least version whose policies know whether an alias stands for an index (`no_alias`, `min_state_age`; OpenSearch release notes 3.2). */
 const ALIAS_CONDITIONS: readonly [number, number] = [3, 2];
-/** How long a generation stays that no alias stands for, days: the time to return to it. */
-const RETENTION_DAYS = 30;
 
 abstract class VectorStoreBase extends Resource implements IVectorStore {
   abstract readonly domain: IDomain;
@@ -274,7 +272,7 @@ export class VectorStore extends VectorStoreBase {
         searchers: arns(this.searchers),
         keepers: arns(this.keepers),
         ...snapshots ? { snapshots: snapshots.declaration() } : {},
-        ...isAtLeast(version, ALIAS_CONDITIONS) ? { retentionDays: RETENTION_DAYS } : {},
+        ...isAtLeast(version, ALIAS_CONDITIONS) ? { retentionDays: GENERATION_RETENTION_DAYS } : {},
         keepData,
       }),
     });

@@ -373,6 +373,17 @@ describe('the state machine of a build', () => {
     expect(world.answering()).toEqual(A);
   });
 
+  test('a return to a generation that is gone fails at once', async () => {
+    const world = new World();
+    await world.run({ prefix: 'a/' });
+    await world.run({ prefix: 'b/' });
+    world.cluster.made.delete('1');
+    const failed = await world.run({ rollback: true });
+    expect(failed).toMatchObject({ status: 'FAILED', error: 'NO_PREVIOUS_GENERATION', cause: expect.stringContaining('generation 1') });
+    expect(failed.entered.filter((state) => state === 'Rollback')).toHaveLength(1);
+    expect(world.answering()).toEqual(B);
+  });
+
   test('a return that the store refuses is asked for once', async () => {
     const world = new World();
     await world.run({ prefix: 'a/' });

@@ -1,6 +1,7 @@
 /** The generations of an index, and the way back to the one before. The embedded store shows its own in the same shape. */
 import { stop } from './build-errors';
 import { EMPTY_RECORD, type GenerationCluster, type IndexRecord } from './generation-cluster';
+import { GENERATION_RETENTION_DAYS } from '../../../src/contract';
 
 export interface Generation {
   readonly generation: string;
@@ -47,6 +48,10 @@ export async function returnToPrevious(cluster: GenerationCluster, index: string
   const live = await cluster.live(index);
   const record = (await cluster.record(index))?.record ?? EMPTY_RECORD;
   const to = previousOf(record, live) ?? stop('NO_PREVIOUS_GENERATION', `vector index '${index}' keeps no generation beside ${live ?? 'none'}`);
+  if (!(await cluster.generations(index)).includes(to)) {
+    stop('NO_PREVIOUS_GENERATION', `generation ${to} of vector index '${index}', which answered before ${live}, is gone: one is deleted ${GENERATION_RETENTION_DAYS} days after the alias left it. `
+      + 'Build it again from its source');
+  }
   if (!await cluster.moveAlias(index, live, to)) stop('ALIAS_MOVED', `the alias '${index}' no longer stands for ${live}, or generation ${to} is gone: look again`);
   return { from: live!, to };
 }

@@ -82,6 +82,22 @@ describe('a generation', () => {
     expect(await returnToPrevious(world.cluster, 'places')).toEqual({ from: '3', to: '1' });
   });
 
+  test('that is gone is not returned to, and nothing is asked of the alias; the next build keeps one again', async () => {
+    const world = new World();
+    await world.run('a');
+    await world.run('b');
+    world.cluster.made.delete('1');
+    const calls: string[] = [];
+    world.cluster.around = (call) => void calls.push(call);
+    await expect(returnToPrevious(world.cluster, 'places')).rejects.toMatchObject({
+      code: 'NO_PREVIOUS_GENERATION', message: expect.stringMatching(/generation 1 of vector index 'places', which answered before 2, is gone: .* 30 days .*Build it again/),
+    });
+    expect(calls).not.toContain('moveAlias');
+    expect(world.answering()).toEqual(ids('b'));
+    await world.run('c');
+    expect(await returnToPrevious(world.cluster, 'places')).toEqual({ from: '3', to: '2' });
+  });
+
   test('is merged on every copy before it is looked at: also on one that was made while the others merged', async () => {
     const world = new World();
     const { cluster } = world;
