@@ -8,6 +8,7 @@ import { BackfillBucket } from '../adapters/aws/backfill-bucket';
 import { DynamoDbOnlineStore } from '../adapters/aws/dynamodb-online-store';
 import { report } from '../core/backfill/consistency';
 import { readLine } from '../core/backfill/line';
+import { RowCheck } from '../core/data-quality/row-check';
 import { type Clock, type FeatureWrite, SYSTEM_CLOCK } from '../core/ports';
 
 export interface CheckConfiguration {
@@ -33,9 +34,10 @@ export function createCheck(configuration: CheckConfiguration, ports: CheckPorts
 
   return async ({ group, prefix }) => {
     const rows: FeatureWrite[] = [];
+    const rowCheck = new RowCheck(group);
     for (const key of await bucket.keys(prefix)) {
       for await (const line of bucket.lines(key)) {
-        const read = readLine(group, line, { source: key, row: 1, now: clock.now() });
+        const read = readLine(rowCheck, line, { source: key, row: 1, now: clock.now() });
         // what a backfill would refuse is nothing that online could have
         if (!('reason' in read)) rows.push(read);
       }

@@ -15,6 +15,7 @@ import { report } from '../core/backfill/consistency';
 import { readLine } from '../core/backfill/line';
 import { writePart } from '../core/backfill/part-writer';
 import { TokenBucket } from '../core/backfill/token-bucket';
+import { RowCheck } from '../core/data-quality/row-check';
 import type { FeatureWrite } from '../core/ports';
 
 /** One machine needs no rate: the store is its own. */
@@ -79,9 +80,10 @@ export const FEATURES_CHECK: Command = {
       const size = Number(text(args, 'size') ?? SAMPLE);
       if (!Number.isSafeInteger(size) || size < 1) reject('USAGE', `--size must be a whole number of at least 1, got '${text(args, 'size')}'`);
       const rows: FeatureWrite[] = [];
+      const check = new RowCheck(group);
       const question = { asOf: now(), sample: { size, seed: text(args, 'seed') ?? String(now()) } };
       for await (const line of latestLines(db, new OfflineLog(data), group, question)) {
-        const read = readLine(group, line, { source: 'offline', row: rows.length + 1, now: now() });
+        const read = readLine(check, line, { source: 'offline', row: rows.length + 1, now: now() });
         if (!('reason' in read)) rows.push(read);
       }
       const { sampled, same, ahead, missing, behind, skew } = report(group, rows, await online.read(rows), now());

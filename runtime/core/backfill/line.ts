@@ -1,5 +1,5 @@
 /** One line of what Athena computed, as a row of the feature store. */
-import { type FeatureGroupSchema, type FeatureValue, OfflineColumn, type QuarantinedRow, type QuarantineReason } from '../../../src/contract';
+import { type FeatureValue, OfflineColumn, type QuarantinedRow, type QuarantineReason } from '../../../src/contract';
 import { quarantinedRow, type RowCheck } from '../data-quality/row-check';
 import { BrainError } from '../errors';
 import { canonicalValues, FURTHEST_TIME_MS } from '../feature-row';
@@ -13,8 +13,9 @@ export interface LineOrigin {
   readonly now: number;
 }
 
-/** The row, or why it is none. @param check what is expected of rows beyond their types */
-export function readLine(group: FeatureGroupSchema, line: string, origin: LineOrigin, check?: RowCheck): FeatureWrite | QuarantinedRow {
+/** The row, or why it is none of the group that is checked. */
+export function readLine(check: RowCheck, line: string, origin: LineOrigin): FeatureWrite | QuarantinedRow {
+  const { group } = check;
   const refused = (reason: QuarantineReason, text: string, record: unknown, column?: string): QuarantinedRow => (
     quarantinedRow(group, { reason, text, column }, { ...origin, record }));
   let record: Record<string, unknown>;
@@ -39,7 +40,7 @@ export function readLine(group: FeatureGroupSchema, line: string, origin: LineOr
   for (const { name } of group.features) values[name] = (record[name] ?? null) as FeatureValue | null;
   try {
     const row = { group, entity, eventTime, createdTime, values: canonicalValues(group, values) };
-    const refusal = check?.check(row, origin.now);
+    const refusal = check.check(row, origin.now);
     return refusal ? quarantinedRow(group, refusal, { ...origin, record }) : row;
   } catch (error) {
     if (!(error instanceof BrainError)) throw error;

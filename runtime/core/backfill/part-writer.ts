@@ -106,7 +106,7 @@ class PartWriter {
     const { part, ports, now } = this;
     const rows: FeatureWrite[] = [];
     for (const [at, line] of this.batch.entries()) {
-      const read = readLine(part.group, line, { source: part.key, row: now.lines + at + 1, now: ports.clock.now() }, this.check);
+      const read = readLine(this.check, line, { source: part.key, row: now.lines + at + 1, now: ports.clock.now() });
       if ('reason' in read) this.refused.push(read);
       else rows.push(read);
     }

@@ -1,9 +1,10 @@
 /** Backfills and consistency checks of the embedded store, by the command line. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Paths } from '../../../src/contract';
 import { bundleCli } from '../../support/cli-bundle';
-import { CliProcess, writeAssembly } from '../../support/local-brain';
+import { BRAIN, CliProcess, writeAssembly } from '../../support/local-brain';
 
 jest.setTimeout(120_000);
 
@@ -39,6 +40,25 @@ test('what was lost online comes back from offline, and a second backfill change
   expect(await thalos('features', 'backfill', 'drivers')).toMatchObject({ status: 0, out: 'changed 300 of 300 entities of feature group drivers version 1 online\n' });
   expect(await thalos('features', 'backfill', 'drivers')).toMatchObject({ status: 0, out: 'changed 0 of 300 entities of feature group drivers version 1 online\n' });
   expect(await thalos('features', 'check', 'drivers')).toMatchObject({ status: 0, out: same });
+});
+
+test('rows that the group no longer expects are no skew: a backfill keeps them in the quarantine', async () => {
+  const own = join(root, 'strict');
+  const [group] = BRAIN.featureGroups;
+  const [trips, rating] = group.features;
+  const strict = writeAssembly(join(root, 'strict.out'), { ...BRAIN, featureGroups: [{ ...group, features: [{ ...trips, expectations: { max: 9 } }, rating] }] });
+  const at = (assemblyOf: string, ...args: string[]) => new CliProcess(cli, ['features', ...args, '--data-dir', own, '--assembly', assemblyOf]).ended;
+  const file = join(root, 'trips.jsonl');
+  writeFileSync(file, lines(0, '2026-01-01T00:00:00Z'));
+  expect(await at(assembly, 'import', 'drivers', file)).toMatchObject({ status: 0 });
+  rmSync(join(own, 'online'), { recursive: true });
+
+  expect(await at(strict, 'check', 'drivers')).toMatchObject({ out: expect.stringContaining('of 10 entities 0 say the same online and offline, 0 are newer online, 0 older, 10 absent') });
+  expect(await at(strict, 'backfill', 'drivers')).toMatchObject({
+    out: 'changed 10 of 300 entities of feature group drivers version 1 online\n', err: expect.stringContaining(`290 rows were refused: ${join(own, Paths.QUARANTINE)}`),
+  });
+  expect(existsSync(join(own, Paths.QUARANTINE))).toBe(true);
+  expect(await at(strict, 'check', 'drivers')).toMatchObject({ out: expect.stringContaining('of 10 entities 10 say the same online and offline, 0 are newer online, 0 older, 0 absent: skew 0 %') });
 });
 
 test('a group without rows is nothing to do, and one that is not declared is an error', async () => {
