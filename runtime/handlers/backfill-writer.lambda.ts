@@ -69,11 +69,13 @@ export function createWriter(configuration: WriterConfiguration, ports: WriterPo
       [MetricName.BACKFILL_CHANGED]: part.dryRun ? 0 : changed,
       [MetricName.BACKFILL_REFUSED]: refused,
       // the one that the alarm on refused rows hears, whoever refused them
-      [MetricName.QUARANTINED_ROWS]: refused,
+      ...part.dryRun ? {} : { [MetricName.QUARANTINED_ROWS]: refused },
     }),
     judged: (violations) => {
       const beside = violations.length === 0 ? {} : { violations: violations.map(({ text }) => text) };
-      count(part, { [MetricName.EXPECTATIONS_VIOLATED]: violations.length }, beside);
+      // an alarm hears of this one too
+      if (!part.dryRun) count(part, { [MetricName.EXPECTATIONS_VIOLATED]: violations.length }, beside);
+      else if (violations.length > 0) FUNCTION_LOG.warn({ group: part.group.name, ...beside }, 'a backfill would violate expectations');
     },
   }, { deadline: clock.now() + remainingMs - RESERVE_MS });
 }

@@ -39,15 +39,13 @@ export const FEATURES_BACKFILL: Command = {
       const total = log.countAfter(group, 0);
       const part: BackfillPart = { group, run: String(now()), key: 'offline', dryRun: args.options['dry-run'] === true };
       let lines = 0;
-      let refusedIn: string | undefined;
       const sleep = (ms: number) => wait(ms);
       const found = await writePart(part, {
         lines: () => latestLines(db, log, group, { asOf: now() }),
         store: online,
         checkpoints: { load: async () => undefined, save: async () => true },
         quarantine: async (name, rows) => {
-          refusedIn = join(data.root, quarantinePath(group, name));
-          replaceFile(refusedIn, quarantineLines(rows));
+          replaceFile(join(data.root, quarantinePath(group, name)), quarantineLines(rows));
         },
         rate: new TokenBucket(UNBOUNDED, { now }, sleep),
         clock: { now },
@@ -58,7 +56,7 @@ export const FEATURES_BACKFILL: Command = {
       }, { deadline: Infinity }).finally(() => progress.end());
       const verb = part.dryRun ? 'would change' : 'changed';
       terminal.print(`${verb} ${count(found.changed)} of ${count(found.lines)} entities of feature group ${group.name} version ${group.version} online`);
-      if (refusedIn !== undefined) terminal.warn(`${count(found.refused)} rows were refused: ${join(data.root, Paths.QUARANTINE)}`);
+      if (found.refused > 0) terminal.warn(`${count(found.refused)} rows ${part.dryRun ? 'would be refused' : `were refused: ${join(data.root, Paths.QUARANTINE)}`}`);
     });
   },
 };

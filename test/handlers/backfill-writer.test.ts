@@ -13,7 +13,16 @@ const GROUP = FeatureGroup.define('account', {
   features: [Feature.float64('balance', { expect: [Expectation.range({ max: 10 }), Expectation.nullRate(0.5)] })],
 })._toSchema();
 
-test.each([false, true])('refused rows and null rates are counted where the group is watched; dry run: %s', async (dryRun) => {
+interface Written {
+  readonly kept: string[];
+  readonly told: Record<string, unknown>;
+  readonly metrics: readonly { readonly Dimensions: string[][]; readonly Metrics: readonly { readonly Name: string }[] }[];
+}
+
+afterEach(() => void jest.restoreAllMocks());
+
+/** What the writer kept in the quarantine, told and counted of one object with a refused row, and too many without a value. */
+async function written(dryRun: boolean): Promise<Written> {
   const rows = [1, 11, null, null, null].map((balance, at) => JSON.stringify({ id: `a${at}`, balance, event_time: NOON, created_time: NOON })).join('\n');
   const object = gzipSync(rows);
   const kept: string[] = [];
@@ -37,20 +46,37 @@ test.each([false, true])('refused rows and null rates are counted where the grou
     s3.destroy();
     await aws.stop();
   }
+  const told = lines.map((line) => JSON.parse(line));
+  return { kept, told: Object.assign({}, ...told), metrics: told.flatMap(({ _aws }) => _aws.CloudWatchMetrics) };
+}
+
+const names = (metrics: Written['metrics']) => metrics.flatMap(({ Metrics }) => Metrics.map(({ Name }) => Name)).sort();
+
+test('refused rows and null rates are counted where the group is watched', async () => {
+  const { kept, told, metrics } = await written(false);
   expect(kept).toHaveLength(1);
   expect(kept[0]).toContain('OUT_OF_RANGE');
-  const told = Object.assign({}, ...lines.map((line) => JSON.parse(line)));
   expect(told).toMatchObject({
     Brain: 'bank',
     FeatureGroup: 'account',
     BackfillRows: 5,
-    BackfillChanged: dryRun ? 0 : 4,
+    BackfillChanged: 4,
     BackfillRefused: 1,
     QuarantinedRows: 1,
     ExpectationsViolated: 1,
     violations: ["75 % of 4 rows have no 'balance', at most 50 % are expected"],
   });
-  const metrics = lines.flatMap((line) => JSON.parse(line)._aws.CloudWatchMetrics);
-  expect(metrics.flatMap(({ Metrics }) => Metrics.map(({ Name }: { Name: string }) => Name))).toEqual(expect.arrayContaining(['QuarantinedRows', 'ExpectationsViolated']));
+  expect(names(metrics)).toEqual(['BackfillChanged', 'BackfillRefused', 'BackfillRows', 'ExpectationsViolated', 'QuarantinedRows']);
   for (const { Dimensions } of metrics) expect(Dimensions).toEqual([['Brain', 'FeatureGroup']]);
+});
+
+test('a dry run counts them, keeps nothing, and lets no alarm hear of it', async () => {
+  const warn = jest.spyOn(console, 'warn').mockImplementation();
+  const { kept, told, metrics } = await written(true);
+  expect(kept).toEqual([]);
+  expect(told).toMatchObject({ BackfillRows: 5, BackfillChanged: 0, BackfillRefused: 1 });
+  expect(names(metrics)).toEqual(['BackfillChanged', 'BackfillRefused', 'BackfillRows']);
+  expect(warn.mock.calls.map(([line]) => JSON.parse(line))).toEqual([
+    { message: 'a backfill would violate expectations', group: 'account', violations: ["75 % of 4 rows have no 'balance', at most 50 % are expected"] },
+  ]);
 });

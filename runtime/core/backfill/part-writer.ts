@@ -38,7 +38,7 @@ export interface PartPorts {
   readonly log: Logger;
   /** Lines of the part's object from the n-th on, n from 0. */
   lines(key: string, from: number): AsyncIterable<string>;
-  /** Keeps refused rows; the same name again replaces them. */
+  /** Keeps refused rows; the same name again replaces them. A dry run counts them only. */
   quarantine(name: string, rows: readonly QuarantinedRow[]): Promise<void>;
   /** Told of each checkpoint: what was done since the last one. */
   progress?(since: Omit<BackfillProgress, 'done'>): void;
@@ -107,8 +107,8 @@ class PartWriter {
     const rows: FeatureWrite[] = [];
     for (const [at, line] of this.batch.entries()) {
       const read = readLine(this.check, line, { source: part.key, row: now.lines + at + 1, now: ports.clock.now() });
-      if ('reason' in read) this.refused.push(read);
-      else rows.push(read);
+      if (!('reason' in read)) rows.push(read);
+      else if (!part.dryRun) this.refused.push(read);
     }
     const winners = rows.length === 0 ? [] : await this.patiently(() => this.winners(rows));
     if (!part.dryRun && winners.length > 0) {

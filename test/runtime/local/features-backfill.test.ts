@@ -42,7 +42,7 @@ test('what was lost online comes back from offline, and a second backfill change
   expect(await thalos('features', 'check', 'drivers')).toMatchObject({ status: 0, out: same });
 });
 
-test('rows that the group no longer expects are no skew: a backfill keeps them in the quarantine', async () => {
+test('rows that the group no longer expects are no skew, and only a backfill keeps them in the quarantine', async () => {
   const own = join(root, 'strict');
   const [group] = BRAIN.featureGroups;
   const [trips, rating] = group.features;
@@ -54,6 +54,10 @@ test('rows that the group no longer expects are no skew: a backfill keeps them i
   rmSync(join(own, 'online'), { recursive: true });
 
   expect(await at(strict, 'check', 'drivers')).toMatchObject({ out: expect.stringContaining('of 10 entities 0 say the same online and offline, 0 are newer online, 0 older, 10 absent') });
+  expect(await at(strict, 'backfill', 'drivers', '--dry-run')).toMatchObject({
+    status: 0, out: 'would change 10 of 300 entities of feature group drivers version 1 online\n', err: expect.stringContaining('290 rows would be refused\n'),
+  });
+  expect(existsSync(join(own, Paths.QUARANTINE))).toBe(false);
   expect(await at(strict, 'backfill', 'drivers')).toMatchObject({
     out: 'changed 10 of 300 entities of feature group drivers version 1 online\n', err: expect.stringContaining(`290 rows were refused: ${join(own, Paths.QUARANTINE)}`),
   });

@@ -127,9 +127,11 @@ test('a dry run counts the same, and writes nothing', async () => {
   const world = new World();
   world.put(rowOf('newer', 9, 5));
   world.writes = 0;
-  world.lines = [lineOf('newer', 1), lineOf('absent', 1)];
-  expect(await world.run({ dryRun: true })).toEqual({ lines: 2, changed: 1, kept: 1, refused: 0, done: true });
+  world.lines = [lineOf('newer', 1), lineOf('absent', 1), '{'];
+  expect(await world.run({ dryRun: true })).toEqual({ lines: 3, changed: 1, kept: 1, refused: 1, done: true });
   expect(world.writes).toBe(0);
+  expect(world.quarantined.size).toBe(0);
+  expect(world.progress).toEqual([{ lines: 3, changed: 1, kept: 1, refused: 1 }]);
 });
 
 test.each([
