@@ -10,6 +10,9 @@ const INT64_LEAST = -(2n ** 63n);
 const INT64_MOST = 2n ** 63n - 1n;
 const DECIMAL = /^-?(0|[1-9][0-9]{0,18})$/;
 
+/** Whether UTF-8 can hold a text: half a surrogate pair it cannot. */
+export const isWellFormed = (text: string): boolean => !/\p{Surrogate}/u.test(text);
+
 /**
  * The one form of a value: float32 is rounded to single precision, an int64 is a number while that is exact and a decimal string beyond,
  * -0 is 0. Fails with INVALID_FEATURE_ROW where the value does not fit the dtype.

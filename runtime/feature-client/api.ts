@@ -3,7 +3,10 @@ import type { FeatureGroupSchema, FeatureValue, QuarantineReason } from '../../s
 
 export type { FeatureGroupSchema, FeatureValue, QuarantineReason };
 
-/** Columns by name: entity keys, features, `event_time`, and `created_time` if it is known. Times are a `Date`, ISO 8601, or milliseconds since the epoch. */
+/**
+ * Columns by name: entity keys, features, `event_time`, and `created_time` if it is known. Times are a `Date`, ISO 8601 (UTC where it names no offset), or
+ * seconds or milliseconds since the epoch. A text may stand for a number or a truth value, as in a file; a number stands for no text, in a key neither.
+ */
 export type FeatureRecord = Readonly<Record<string, unknown>>;
 
 /** What is known about an entity. */

@@ -5,10 +5,10 @@ import { type Command, text } from './command';
 import { FEATURE_OPTIONS, type FeatureTarget, featureTarget, withClient } from './feature-target';
 import { importEmbedded, shownReasons } from './features-import';
 import { count, type Terminal } from './terminal';
-import { type FeatureDtype, type FeatureGroupSchema, OfflineColumn } from '../../src/contract';
+import { OfflineColumn } from '../../src/contract';
 import { type JsonLine, jsonLines, objectOf } from '../adapters/local/json-lines';
 import { messageOf, reject, systemCode } from '../adapters/local/local-errors';
-import { type FeatureRecord, valueOfText } from '../core/data-quality/row-reader';
+import type { FeatureRecord } from '../core/data-quality/row-reader';
 import { BrainError } from '../core/errors';
 import type { PutOutcome } from '../feature-client/api';
 import { type GivenRow, RowsFailedError } from '../feature-client/feature-client';
@@ -33,7 +33,7 @@ export const FEATURES_PUT: Command = {
     const json = text(args, 'json');
     const assigned = args.positionals.length > 1;
     if (assigned === (json !== undefined)) reject('USAGE', 'features put needs either column=value or --json');
-    const one = assigned ? recordOf(target.group, args.positionals.slice(1), context.now()) : undefined;
+    const one = assigned ? recordOf(args.positionals.slice(1), context.now()) : undefined;
     if (target.aws) await putToTable(target, one, json, context);
     else await putEmbedded(target, one, json, context);
   },
@@ -122,22 +122,16 @@ async function* fileBytes(file: string): AsyncGenerator<Buffer> {
   }
 }
 
-/** The row that `column=value` words stand for. */
-function recordOf(group: FeatureGroupSchema, words: readonly string[], now: number): FeatureRecord {
-  const types = new Map<string, FeatureDtype>([...group.entityKeys, ...group.features].map(({ name, dtype }) => [name, dtype]));
+/** The row that `column=value` words stand for, whose texts are read as those of a file. */
+function recordOf(words: readonly string[], now: number): FeatureRecord {
   const record: Record<string, unknown> = { [OfflineColumn.EVENT_TIME]: now };
   for (const word of words) {
     const at = word.indexOf('=');
     if (at < 1) reject('USAGE', `'${word}' must be <column>=<value>`);
-    const [name, value] = [word.slice(0, at), word.slice(at + 1)];
-    const dtype = types.get(name);
-    record[name] = dtype === undefined ? value : shown(valueOfText(dtype, value), value);
+    record[word.slice(0, at)] = word.slice(at + 1);
   }
   return record;
 }
-
-/** JSON has no NaN: the text says it. */
-const shown = (value: unknown, given: string): unknown => (typeof value === 'number' && !Number.isFinite(value) ? given : value);
 
 async function standardInput(): Promise<Buffer> {
   const chunks: Buffer[] = [];

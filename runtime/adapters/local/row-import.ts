@@ -11,9 +11,9 @@ import type { FeatureWrite } from '../../core/ports';
 export function columnsOf(group: FeatureGroupSchema, now: number): ImportColumn[] {
   const { EVENT_TIME, CREATED_TIME } = OfflineColumn;
   return [
-    ...group.entityKeys.map(({ name, dtype }): ImportColumn => ({ name, type: dtype, what: `entity key '${name}'`, required: true, key: true })),
+    ...group.entityKeys.map(({ name, dtype }): ImportColumn => ({ name, type: dtype, what: `entity key '${name}'`, required: true, key: true, quoted: dtype === 'string' })),
     ...group.features.map(({ name, dtype, piiClass }): ImportColumn => ({
-      name, type: dtype, what: `feature '${name}'`, required: false, personal: piiClass !== 'none',
+      name, type: dtype, what: `feature '${name}'`, required: false, personal: piiClass !== 'none', quoted: dtype === 'string',
     })),
     { name: EVENT_TIME, type: 'time', what: `'${EVENT_TIME}'`, required: true },
     { name: CREATED_TIME, type: 'time', what: `'${CREATED_TIME}'`, required: true, optional: true, absent: String(now) },

@@ -2,11 +2,11 @@
  * Reading a parquet, CSV or JSON Lines file into typed columns. A value that does not fit its type refuses its row, with the reason; the
  * caller decides whether that refuses the file.
  */
-import { type DuckDb, identifier } from './duckdb';
+import { type DuckDb, identifier, literal } from './duckdb';
 import { reject } from './local-errors';
 import { LINE, readTexts, ROW, type SourceColumn, UNKNOWN } from './table-source';
 import type { Refusal } from '../../core/data-quality/row-check';
-import { FURTHEST_TIME_MS } from '../../core/feature-row';
+import { ValuePattern, valueOfText } from '../../core/data-quality/value-texts';
 import type { Components } from '../../core/vectors/components';
 
 export { ROW } from './table-source';
@@ -27,6 +27,8 @@ export interface ImportColumn extends SourceColumn {
   readonly key?: boolean;
   /** Its values stand in no error. */
   readonly personal?: boolean;
+  /** In JSON Lines only a text is a text. A number is written in many ways, and `7` may have been `007`; an object is none. @default false */
+  readonly quoted?: boolean;
 }
 
 /** What a caller does with rows that are not imported. */
@@ -48,8 +50,6 @@ export interface Quarantine {
 const SHOWN_PROBLEMS = 5;
 /** Rows of one statement that names them. */
 const ROWS_AT_ONCE = 5000;
-/** How a file writes a number that is none. */
-const NOT_FINITE = /^\s*[+-]?(nan|inf|infinity|[\d.]+(e[+-]?\d+)?)\s*$/i;
 
 /**
  * Creates table `name` with the typed columns and {@link ROW}, and gives the number of its rows. Fails with FILE_NOT_FOUND, UNREADABLE_FILE,
@@ -95,9 +95,9 @@ export function refuseAll(file: string, columns: readonly ImportColumn[], refusa
 }
 
 /** SQL of the value; null where the text does not fit the type. */
-function typedSql({ name, type, absent }: ImportColumn): string {
+function typedSql({ name, type, absent, quoted }: ImportColumn): string {
   const text = identifier(name);
-  const value = castSql(text, type);
+  const value = quoted ? `CASE WHEN ${LINE} IS NULL OR json_type(${LINE}, ${literal(`/${name}`)}) = 'VARCHAR' THEN ${text} END` : castSql(text, type);
   return absent === undefined ? value : `CASE WHEN ${text} IS NULL THEN ${absent} ELSE ${value} END`;
 }
 
@@ -109,32 +109,45 @@ function castSql(text: string, type: ColumnType): string {
     const fits = `x IS NOT NULL AND x BETWEEN ${least}::FLOAT AND ${most}::FLOAT${whole ? ' AND x = trunc(x)' : ''}`;
     return `CASE WHEN len(${list}) = ${type.vector} AND list_bool_and(list_transform(${list}, lambda x: ${fits})) THEN ${list} END`;
   }
+  const { TRUE, FALSE, INTEGER, DECIMAL } = ValuePattern;
+  const is = (pattern: string) => `regexp_matches(${text}, ${literal(pattern)})`;
   switch (type) {
     case 'string':
       return text;
     case 'bool':
-      return `CASE lower(${text}) WHEN 'true' THEN true WHEN '1' THEN true WHEN 'false' THEN false WHEN '0' THEN false END`;
+      return `CASE WHEN regexp_matches(lower(${text}), ${literal(TRUE)}) THEN true WHEN regexp_matches(lower(${text}), ${literal(FALSE)}) THEN false END`;
     case 'int32':
     case 'int64':
-      // a cast alone would round 1.5 to 2; tables with gaps often hold whole numbers as 3.0
-      return `CASE WHEN regexp_full_match(${text}, '[+-]?[0-9]+(\\.0*)?') THEN TRY_CAST(regexp_replace(${text}, '\\.0*$', '') AS ${type === 'int32' ? 'INTEGER' : 'BIGINT'}) END`;
+      // a cast alone would round 1.5 to 2
+      return `TRY_CAST(regexp_extract(${text}, ${literal(INTEGER)}, 1) AS ${type === 'int32' ? 'INTEGER' : 'BIGINT'})`;
     case 'float32':
     case 'float64': {
       const number = `TRY_CAST(${text} AS ${type === 'float32' ? 'FLOAT' : 'DOUBLE'})`;
-      return `CASE WHEN isfinite(${number}) THEN ${number} END`;
+      return `CASE WHEN ${is(DECIMAL)} AND isfinite(${number}) THEN ${number} END`;
     }
     case 'time': {
       // epoch seconds below 1e11 (the year 5138), milliseconds from there (1973) up to 1e14
       const epoch = `TRY_CAST(${text} AS DOUBLE)`;
-      const written = `epoch_ms(TRY_CAST(${text} AS TIMESTAMPTZ))`;
-      return `CASE WHEN ${epoch} IS NULL THEN CASE WHEN abs(${written}) <= ${FURTHEST_TIME_MS} THEN ${written} END `
+      return `CASE WHEN NOT ${is(DECIMAL)} THEN ${instantSql(text)} `
         + `WHEN abs(${epoch}) < 1e11 THEN CAST(round(${epoch} * 1000) AS BIGINT) WHEN abs(${epoch}) < 1e14 THEN CAST(round(${epoch}) AS BIGINT) END`;
     }
   }
 }
 
+/** Milliseconds since the epoch of a text of {@link ValuePattern.TIME}. A cast of the text itself would take zone names, `epoch` and the year 26. */
+function instantSql(text: string): string {
+  const parts = `regexp_extract(${text}, ${literal(ValuePattern.TIME)}, ['year', 'month', 'day', 'hour', 'minute', 'second', 'fraction', 'hours', 'minutes'])`;
+  // no column has a blank in its name
+  const given = '"the parts"';
+  const or = (part: string, other: string) => `coalesce(nullif(${given}.${part}, ''), '${other}')`;
+  const date = `${given}.year, '-', ${given}.month, '-', ${given}.day`;
+  const clock = `${or('hour', '0')}, ':', ${or('minute', '0')}, ':', ${or('second', '0')}, '.', ${given}.fraction, ${or('hours', '+00')}, ':', ${or('minutes', '00')}`;
+  return `epoch_ms(list_transform([${parts}], lambda ${given}: TRY_CAST(concat(${date}, ' ', ${clock}) AS TIMESTAMPTZ))[1])`;
+}
+
 function describeType(type: ColumnType): string {
   if (typeof type === 'object') return `a list of ${type.vector} ${type.components.what}`;
+  if (type === 'string') return 'a string, which JSON has in quotes';
   return type === 'time' ? 'a time (ISO 8601, or epoch seconds or milliseconds)' : type;
 }
 
@@ -158,7 +171,8 @@ async function refuseMisfits(db: DuckDb, { raw, table, columns }: Tables, refusa
 
 function misfit({ name, what, type, key, personal }: ImportColumn, text: string | null): Refusal {
   if (text === null) return { reason: type === 'time' ? 'MISSING_TIME' : 'MISSING_KEY', column: name, text: `${what} has no value` };
-  const reason = (type === 'float32' || type === 'float64') && NOT_FINITE.test(text) ? 'NOT_FINITE' : 'WRONG_TYPE';
+  // a number, and none of this precision
+  const reason = (type === 'float32' || type === 'float64') && typeof valueOfText(type, text) === 'number' ? 'NOT_FINITE' : 'WRONG_TYPE';
   return { reason, column: name, text: `${what} must be ${describeType(type)}${key || personal ? '' : `, got '${text}'`}` };
 }
 

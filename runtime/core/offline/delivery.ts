@@ -4,7 +4,7 @@ import {
   OnlineItem,
 } from '../../../src/contract';
 import { refuse } from '../errors';
-import { canonicalValue, canonicalValues, rowDigest } from '../feature-row';
+import { canonicalValue, canonicalValues, isWellFormed, rowDigest } from '../feature-row';
 
 /** One JSON value for each column, in the columns' order, as text: an int64 beyond 2^53 has no JavaScript number. */
 export type OfflineRow = ReadonlyMap<string, string>;
@@ -64,7 +64,7 @@ function rowOf(
 function json(dtype: string, value: FeatureValue): string {
   if (dtype === 'int64') return String(value);
   // parquet holds UTF-8, and half a surrogate pair is none
-  if (typeof value === 'string' && /\p{Surrogate}/u.test(value)) invalid('a text holds half a surrogate pair');
+  if (typeof value === 'string' && !isWellFormed(value)) invalid('a text holds half a surrogate pair');
   return JSON.stringify(value);
 }
 

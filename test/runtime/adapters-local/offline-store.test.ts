@@ -224,8 +224,8 @@ describe('the embedded offline store', () => {
     });
 
     test.each(['event_time', 'created_time'])('of parquet and CSV, where %s is no time that can be told', async (column) => {
-      const times = ['infinity', '-infinity', '294000-01-01', '290000-01-01 (BC)'];
-      const others = ['2026-01-01', '200000-01-01 (BC)'];
+      const times = ['infinity', '-infinity', '294000-01-01', '290000-01-01 (BC)', '0044-03-15 (BC)'];
+      const others = ['2026-01-01', '1000-01-01'];
       const row = (time: string, at: number) => (column === 'event_time' ? `eu,${at},${time},1,,,,,,` : `eu,${at},2026-01-01,1,,,,,,${time}`);
       const text = await append(file('in.csv', [`${HEADER},created_time`, ...[...times, ...others].map(row), ''].join('\n')));
       const rows = [...times, ...others].map((time, at) => (
@@ -238,7 +238,7 @@ describe('the embedded offline store', () => {
         expect(taken).toBe(2);
         expect(quarantined(quarantine).map(({ row: at, reason, column: of }) => [at, reason, of])).toEqual(times.map((_, at) => [at + 1, 'WRONG_TYPE', column]));
       }
-      const [now, then] = [Date.UTC(2026, 0, 1), Date.UTC(-199_999, 0, 1)];
+      const [now, then] = [Date.UTC(2026, 0, 1), Date.UTC(1000, 0, 1)];
       expect((await written()).map(({ eventTime, createdTime }) => (column === 'event_time' ? eventTime : createdTime))).toEqual([now, then, now, then]);
     });
 

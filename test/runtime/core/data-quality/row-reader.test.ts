@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { isRefusal, readRow, timeOf, valueOfText } from '../../../../runtime/core/data-quality/row-reader';
+import { isRefusal, readRow, timeOf } from '../../../../runtime/core/data-quality/row-reader';
+import { valueOfText } from '../../../../runtime/core/data-quality/value-texts';
 import { canonicalValue } from '../../../../runtime/core/feature-row';
 import { FEATURE_DTYPES, type FeatureGroupSchema } from '../../../../src/contract';
 
