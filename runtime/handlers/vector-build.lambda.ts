@@ -20,12 +20,13 @@ import { SYSTEM_CLOCK } from '../core/ports';
 import { BuildError, stop } from '../core/vectors/build-errors';
 import { readBuildInput } from '../core/vectors/build-input';
 import { BulkLoad } from '../core/vectors/bulk-load';
-import { GenerationBuild, recallOf } from '../core/vectors/generation-build';
+import { GenerationBuild } from '../core/vectors/generation-build';
 import type { GenerationCluster } from '../core/vectors/generation-cluster';
 import { returnToPrevious } from '../core/vectors/generations';
+import { recallOf } from '../core/vectors/recall';
 
-/** Before the function's own end: the time that a step needs to write down how far it is. */
-const MARGIN_MS = 60_000;
+/** Before the function's own end: the time of a last call to the store, and to write down how far the step is. */
+const MARGIN_MS = 90_000;
 
 export interface VectorBuildEvent {
   readonly step: VectorBuildStep | 'rollback';

@@ -84,7 +84,7 @@ function judge({ brain, clock, emit }: DrillPorts, { schema, gate }: DrilledInde
     { name: VectorMetric.RESTORE_TIME, value: report.restoreSeconds, unit: 'Seconds' },
     { name: VectorMetric.SNAPSHOT_AGE, value: report.snapshotAgeSeconds, unit: 'Seconds' },
     { name: VectorMetric.RESTORE_COMPLETENESS, value: report.completeness, unit: 'None' },
-    { name: VectorMetric.RESTORE_RECALL, value: report.recall, unit: 'None' },
+    ...report.recall === undefined ? [] : [{ name: VectorMetric.RESTORE_RECALL, value: report.recall, unit: 'None' } as const],
   ]);
   requireRestored(report, schema, gate);
   publish([{ name: VectorMetric.DRILLS_PASSED, value: 1, unit: 'Count' }]);

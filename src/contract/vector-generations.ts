@@ -22,12 +22,28 @@ export interface RecallGate {
   readonly k: number;
   /** Vectors that are asked for. */
   readonly sample: number;
-  /** Least share of the true neighbours that the graph finds, 0 to 1. */
+  /** Least share of the true neighbours that the graph finds, 0 to 1; 0 asks for none, and nothing is measured. */
   readonly least: number;
 }
 
 /** Ten neighbours as in the usual benchmarks of nearest-neighbour search (Aumüller et al., "ANN-Benchmarks", 2018); 0.9 is their middle of the field. */
 export const DEFAULT_RECALL_GATE: RecallGate = { k: 10, sample: 100, least: 0.9 };
+
+/** Exact neighbours that are asked for beyond k: documents as near as the k-th count as found. */
+export const EXACT_TIES = 10;
+
+/** Neighbours that are kept from call to call: that many ids, of 512 bytes at most, are within what a state machine hands on (256 KiB). */
+const MOST_KEPT = 250;
+
+/** Questions that are asked side by side, so that vectors are read from disk once for all of them. */
+export function questionsAtOnce(k: number): number {
+  return Math.max(1, Math.floor(MOST_KEPT / (k + 1 + EXACT_TIES)));
+}
+
+/** Bytes of one vector that exact search reads: whole ones, however the graph is quantized. */
+export function scannedBytes(dimension: number): number {
+  return 4 * dimension;
+}
 
 /** One object of the source: what the step `begin` pins, and the step `load` reads. */
 export interface VectorPart {
@@ -74,7 +90,7 @@ export const VectorMetric = {
   LOADED: 'VectorsLoaded',
   /** Share of the parts of a build that are loaded, percent. */
   PROGRESS: 'VectorBuildProgress',
-  /** Recall of a generation at its gate, 0 to 1. */
+  /** Recall of a generation at its gate, 0 to 1; where that asks for none there is none. */
   RECALL: 'VectorBuildRecall',
   /** From the first step of a build to its last, seconds. */
   BUILD_TIME: 'VectorBuildTime',

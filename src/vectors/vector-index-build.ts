@@ -7,7 +7,7 @@ import { Construct } from 'constructs';
 import { buildDefinition } from './build-definition';
 import { layoutOf } from './index-layout';
 import { loadStatements } from './load-statements';
-import { recallGate } from './recall-gate';
+import { adviseRecallTime, recallGate } from './recall-gate';
 import { RecallGateOptions } from './recall-gate-options';
 import { VectorIndex } from './vector-index';
 import { VectorStore } from './vector-store';
@@ -76,6 +76,7 @@ export class VectorIndexBuild extends Construct {
     }
     requireInteger(this, 'OutOfRange', 'loaders', loaders, 1, MOST_LOADERS, 'the default is 4');
     const gate = recallGate(this, props.gate);
+    adviseRecallTime(this, gate, [index], environment.vectorCapacity);
     this.dimensions = { [DimensionName.BRAIN]: name, [VECTOR_INDEX_DIMENSION]: index.name };
     const { partition } = Stack.of(this);
 

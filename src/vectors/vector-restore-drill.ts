@@ -4,7 +4,7 @@ import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
 import { drillDefinition } from './drill-definition';
-import { recallGate } from './recall-gate';
+import { adviseRecallTime, recallGate } from './recall-gate';
 import { RecallGateOptions } from './recall-gate-options';
 import { VectorStore } from './vector-store';
 import {
@@ -88,6 +88,7 @@ export class VectorRestoreDrill extends Construct {
     store._addKeeper(fn.role);
 
     const gate = recallGate(this, props.gate);
+    adviseRecallTime(this, gate, store.indexes, environment.vectorCapacity);
     const machine = new BrainStateMachine(this, 'Machine', {
       environment,
       logsKey,

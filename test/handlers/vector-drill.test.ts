@@ -25,6 +25,7 @@ class World {
   /** Milliseconds that a call of the function may take. */
   budget = Infinity;
   lost = 0;
+  least = 0.9;
   calls = 0;
 
   readonly repository: SnapshotRepository = {
@@ -48,7 +49,7 @@ class World {
   }
 
   run(names = ['places']) {
-    const gate = { k: 3, sample: 10, least: 0.9 };
+    const gate = { k: 3, sample: 10, least: this.least };
     const indexes = names.map((name) => ({ schema: schemaOf(name), layout: { shards: 1, replicas: 0, buildReplicas: 0 }, gate }));
     const definition = { QueryLanguage: 'JSONata', ...drillDefinition({ partition: 'aws', functionArn: 'arn:fn', callSeconds: 900, indexes }) };
     expect(definitionErrors(definition as never)).toBe('');
@@ -82,9 +83,26 @@ describe('a restore drill', () => {
     const world = new World();
     world.budget = 0;
     expect(await world.run()).toMatchObject({ status: 'SUCCEEDED' });
-    // two more looks, ten questions, the verdict, and the end
-    expect(world.calls).toBe(14);
+    // two more looks, ten exact searches and ten by the graph, the verdict, and the end
+    expect(world.calls).toBe(24);
     expect(world.published(VectorMetric.DRILLS_PASSED)).toEqual([1]);
+  });
+
+  test('looks at every document in ranges, and at none where the gate asks for no recall', async () => {
+    const world = new World();
+    const searches: string[] = [];
+    world.cluster.around = (call, when) => void (when === 'before' && ['exact', 'approximate'].includes(call) && searches.push(call));
+    world.cluster.step = 8;
+    world.budget = 0;
+    expect(await world.run()).toMatchObject({ status: 'SUCCEEDED', output: [{ report: { recall: 1 } }] });
+    expect([searches.filter((call) => call === 'exact').length, searches.length]).toEqual([30, 40]);
+    world.least = 0;
+    searches.length = 0;
+    expect(await world.run()).toMatchObject({ status: 'SUCCEEDED', output: [{ report: { completeness: 1 } }] });
+    expect(searches).toEqual([]);
+    expect(world.published(VectorMetric.RESTORE_RECALL)).toEqual([1]);
+    world.lost = 1;
+    expect(await world.run()).toMatchObject({ status: 'FAILED', error: 'RESTORE_DIFFERS', cause: expect.stringMatching(/95\.00 % of the documents, and must give 100 %/) });
   });
 
   test('before the first snapshot proves nothing, says so, and is no failure', async () => {

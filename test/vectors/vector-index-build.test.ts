@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { App, Stack } from 'aws-cdk-lib';
-import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { ISubnet, IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
@@ -10,7 +10,9 @@ import { Construct } from 'constructs';
 import { VECTOR_INDEX_FILE } from '../../src/contract';
 import { BrainEnvironment } from '../../src/environment';
 import { IBrainNetwork } from '../../src/network';
-import { Similarity, VectorField, VectorIndex, VectorIndexBuild, VectorIndexBuildProps, VectorStore } from '../../src/vectors';
+import {
+  DiskCompression, RecallGateOptions, Similarity, VectorField, VectorIndex, VectorIndexBuild, VectorIndexBuildProps, VectorQuantization, VectorStore,
+} from '../../src/vectors';
 import { definitionErrors } from '../support/asl/validate';
 
 class TestNetwork extends Construct implements IBrainNetwork {
@@ -158,6 +160,19 @@ describe('VectorIndexBuild', () => {
     };
     expect(layout(create().template)).toEqual({ shards: 1, replicas: 2, buildReplicas: 2 });
     expect(layout(create({ environment: BrainEnvironment.dev() }).template)).toEqual({ shards: 1, replicas: 1, buildReplicas: 0 });
+  });
+
+  test('warns where its gate would take half a day', () => {
+    const large = () => VectorIndex.define('flats', {
+      dimension: 768,
+      similarity: Similarity.L2,
+      quantization: VectorQuantization.onDisk(DiskCompression.X1),
+      size: { vectors: 300_000_000, shards: 1 },
+    });
+    const text = Match.stringLikeRegexp('recall of flats by a sample of 100 may take 68 hours');
+    const warned = (gate: RecallGateOptions) => Annotations.fromStack(create({ gate }, [large()]).stack).findWarning('*', text);
+    expect(warned({})).toHaveLength(1);
+    expect(warned({ least: 0 })).toEqual([]);
   });
 
   test.each<[string, Partial<VectorIndexBuildProps>, RegExp]>([

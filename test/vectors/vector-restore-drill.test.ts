@@ -1,13 +1,13 @@
 import { App, Duration, Stack } from 'aws-cdk-lib';
-import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { BrainEnvironment } from '../../src/environment';
 import { BrainNetwork } from '../../src/network';
-import { Similarity, VectorIndex, VectorRestoreDrill, VectorRestoreDrillProps, VectorStore } from '../../src/vectors';
+import { DiskCompression, Similarity, VectorIndex, VectorIndexSize, VectorQuantization, VectorRestoreDrill, VectorRestoreDrillProps, VectorStore } from '../../src/vectors';
 
-function create(props: Partial<VectorRestoreDrillProps> = {}, environment = BrainEnvironment.prod(), elsewhere = false) {
+function create(props: Partial<VectorRestoreDrillProps> = {}, environment = BrainEnvironment.prod(), elsewhere = false, size: VectorIndexSize = {}) {
   const app = new App();
   const env = { account: '111111111111', region: 'eu-west-1' };
   const stack = new Stack(app, 'Vectors', { env });
@@ -22,7 +22,7 @@ function create(props: Partial<VectorRestoreDrillProps> = {}, environment = Brai
     encryptionKey: new Key(stack, 'VectorsKey'),
     logsKey,
     masterRole: new Role(stack, 'Master', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') }),
-    indexes: ['flats', 'streets'].map((name) => VectorIndex.define(name, { dimension: 8, similarity: Similarity.COSINE })),
+    indexes: ['flats', 'streets'].map((name) => VectorIndex.define(name, { dimension: 8, similarity: Similarity.COSINE, quantization: VectorQuantization.onDisk(DiskCompression.X1), size })),
   });
   const drill = new VectorRestoreDrill(elsewhere ? new Stack(app, 'Later', { env }) : stack, 'Drill', { environment, name: 'fleet', logsKey, store, ...props });
   return { stack, store, drill, template: () => Template.fromStack(stack) };
@@ -40,6 +40,15 @@ describe('VectorRestoreDrill', () => {
       '/flats.*/_search', '/thalos.drill.flats/_search', '/streets.*/_search', '/thalos.drill.streets/_search', '/_snapshot/thalos-vectors/*/_restore',
     ]);
     expect(pathsOf('es:ESHttpPut')).toEqual([]);
+  });
+
+  test('warns where its comparisons, one index after the other, would take half a day', () => {
+    const warned = (vectors: number) => {
+      const { stack } = create({}, undefined, undefined, { vectors, shards: 1 });
+      return Annotations.fromStack(stack).findWarning('*', Match.stringLikeRegexp('recall of flats, streets by a sample of 100 may take 14 hours'));
+    };
+    expect(warned(3_000_000_000)).toHaveLength(1);
+    expect(warned(1_500_000_000)).toEqual([]);
   });
 
   test('is mapped by the store to the role of keepers', () => {

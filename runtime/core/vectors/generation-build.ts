@@ -8,7 +8,7 @@
  */
 import { stop } from './build-errors';
 import { type BuildLease, EMPTY_RECORD, type GenerationCluster, type GenerationFacts, type IndexRecord } from './generation-cluster';
-import { foundOf, without } from './recall';
+import { measureRecall, recallOf } from './recall';
 import type { RecallGate, VectorIndexSchema } from '../../../src/contract';
 import type { Clock } from '../ports';
 
@@ -16,8 +16,6 @@ import type { Clock } from '../ports';
 const LEASE_MS = 30 * 60_000;
 /** A lease is written anew once this much of it is gone. */
 const RENEWED_AFTER_MS = LEASE_MS / 6;
-/** Exact neighbours that are asked for beyond k: documents as near as the k-th count as found. */
-const TIES = 10;
 
 export interface BuildOptions {
   readonly index: VectorIndexSchema;
@@ -110,33 +108,27 @@ export class GenerationBuild {
   }
 
   /**
-   * The recall gate. Fails with RECALL_TOO_LOW.
+   * The recall gate, where any recall is asked for. Fails with RECALL_TOO_LOW.
    *
-   * @param until when to stop, milliseconds since the epoch; the rest of the sample is for another call
+   * @param until when to stop, milliseconds since the epoch; the rest is for another call
    */
   async check(until: number): Promise<StepOutcome> {
     const { index, gate, clock } = this.options;
     const { lease } = await this.held();
     const { generation } = lease;
-    let { asked, found, wanted } = lease.gate ?? { asked: 0, found: 0, wanted: 0 };
-    const sample = await this.cluster.sample(this.name, generation, gate.sample);
-    while (asked < sample.length) {
-      const { id, vector } = sample[asked];
-      // the vector itself is its own nearest neighbour, and found by any graph: it does not count
-      const exact = without(await this.cluster.exact(index, generation, vector, gate.k + 1 + TIES), id);
-      const approximate = without(await this.cluster.approximate(index, generation, vector, gate.k + 1), id);
-      wanted += Math.min(gate.k, exact.length);
-      found += foundOf(exact, approximate, gate.k);
-      asked++;
-      if (clock.now() >= until && asked < sample.length) {
-        await this.held((now) => ({ ...now, gate: { asked, found, wanted } }));
-        return AGAIN;
-      }
-    }
-    await this.held((now) => ({ ...now, gate: { asked, found, wanted } }));
-    const recall = recallOf({ asked, found, wanted });
+    if (gate.least === 0) return DONE;
+    const { done, ...measured } = await measureRecall({
+      cluster: this.cluster,
+      index,
+      generation,
+      ...gate,
+      approximate: (vector, k) => this.cluster.approximate(index, generation, vector, k),
+    }, lease.gate, () => clock.now() >= until);
+    await this.held((now) => ({ ...now, gate: measured }));
+    if (!done) return AGAIN;
+    const recall = recallOf(measured);
     if (recall !== undefined && recall < gate.least) {
-      stop('RECALL_TOO_LOW', `generation ${generation} of '${this.name}' has recall@${gate.k} ${recall.toFixed(3)} over ${asked} vectors, and must have ${gate.least}: `
+      stop('RECALL_TOO_LOW', `generation ${generation} of '${this.name}' has recall@${gate.k} ${recall.toFixed(3)} over ${measured.asked} vectors, and must have ${gate.least}: `
         + 'raise m, efConstruction or efSearch, or quantize less');
     }
     return DONE;
@@ -253,8 +245,4 @@ export class GenerationBuild {
       if (await this.cluster.saveRecord(this.name, record, found.version)) return { lease: changed, record };
     }
   }
-}
-
-export function recallOf({ found, wanted }: NonNullable<BuildLease['gate']>): number | undefined {
-  return wanted === 0 ? undefined : found / wanted;
 }

@@ -4,7 +4,7 @@ import type { VectorIndexSchema } from '../../../src/contract';
 /** What one build left to say about its generation. */
 export interface GenerationFacts {
   readonly documents: number;
-  /** At the gate; undefined where the whole generation has fewer than two vectors. */
+  /** At the gate; undefined where that asks for none, or the whole generation has fewer than two vectors. */
   readonly recall?: number;
   /** ISO 8601. */
   readonly builtAt: string;
@@ -12,6 +12,24 @@ export interface GenerationFacts {
   readonly build: string;
   /** Parts of its source. */
   readonly parts: number;
+}
+
+/** How far recall is measured. */
+export interface RecallProgress {
+  /** Questions that are done. */
+  readonly asked: number;
+  readonly found: number;
+  /** Neighbours that there are to be found. */
+  readonly wanted: number;
+  /** Of the questions that are asked at present, side by side. */
+  readonly part?: {
+    /** Documents below this sequence number were looked at for each of them. */
+    readonly from: number;
+    /** Questions that had their turn since. */
+    readonly at: number;
+    /** The nearest so far. */
+    readonly nearest: readonly (readonly Scored[])[];
+  };
 }
 
 /** A build that is under way. */
@@ -25,7 +43,7 @@ export interface BuildLease {
   /** Parts that the source was divided into. */
   readonly parts: number;
   /** Answers of the gate so far. */
-  readonly gate?: { readonly asked: number; readonly found: number; readonly wanted: number };
+  readonly gate?: RecallProgress;
   /** What the alias stood for right before the switch; '' for nothing. */
   readonly replaces?: string;
 }
@@ -77,6 +95,20 @@ export interface Scored {
   readonly score: number;
 }
 
+/** Sequence numbers of documents, from the first to the one before the last; each shard counts its own. */
+export interface SequenceRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** How an exact search is divided. */
+export interface SearchExtent {
+  /** No document has a sequence number as high as this. */
+  readonly end: number;
+  /** Sequence numbers whose documents one call can look at. */
+  readonly step: number;
+}
+
 /** What became of one document of a bulk. */
 export interface BulkItem {
   /** HTTP status. */
@@ -122,8 +154,9 @@ export interface GenerationCluster {
   replicate(index: string, generation: string): Promise<boolean>;
   /** The same vectors each time, as long as the generation does not change. */
   sample(index: string, generation: string, size: number): Promise<SampledVector[]>;
-  /** The nearest, by looking at every vector. */
-  exact(index: VectorIndexSchema, generation: string, vector: readonly number[], k: number): Promise<Scored[]>;
+  extent(index: VectorIndexSchema, generation: string): Promise<SearchExtent>;
+  /** The nearest, by looking at every vector, or at those in a range. */
+  exact(index: VectorIndexSchema, generation: string, vector: readonly number[], k: number, range?: SequenceRange): Promise<Scored[]>;
   /** The nearest, as the graph finds them for searchers. */
   approximate(index: VectorIndexSchema, generation: string, vector: readonly number[], k: number): Promise<Scored[]>;
   /** Loads the graphs of every copy into memory. False where that takes longer than a call. */

@@ -12,7 +12,7 @@ import { OpenSearchSnapshots } from '../../../runtime/adapters/aws/opensearch-sn
 import { OpenSearchVectorSearch } from '../../../runtime/adapters/aws/opensearch-vector-search';
 import type { GenerationCluster } from '../../../runtime/core/vectors/generation-cluster';
 import { listGenerations, returnToPrevious } from '../../../runtime/core/vectors/generations';
-import type { VectorIndexSchema } from '../../../src/contract';
+import { SIMILARITIES, type VectorIndexSchema } from '../../../src/contract';
 import { HttpFaults } from '../../support/http-faults';
 
 jest.setTimeout(600_000);
@@ -72,6 +72,32 @@ describe('a generation on a real OpenSearch', () => {
     await expect(builder().run('twice', [documents(5, 'same-', 10), documents(6, 'same-', 10)])).rejects.toMatchObject({ code: 'DUPLICATE_VECTOR' });
     await builder().abandon('twice');
     expect((await listGenerations(cluster, index.name)).map(({ generation, state }) => [generation, state])).toEqual([['3', 'live'], ['2', 'previous']]);
+  });
+
+  test.each(SIMILARITIES)('is searched exactly range by range as in one search over all (%s)', async (similarity) => {
+    const ranged: VectorIndexSchema = { ...itemsIndex(`ranged-${similarity}`), similarity };
+    const sharded = openGenerations(server.url, { shards: 3, replicas: 0, buildReplicas: 0 });
+    // a few documents for each call
+    const divided = new Proxy(sharded, {
+      get: (target, name) => (name !== 'extent' ? Reflect.get(target, name).bind(target) : async (...asked: Parameters<GenerationCluster['extent']>) => (
+        { ...await target.extent(...asked), step: 17 }
+      )),
+    });
+    await new GenerationBuilder(divided, ranged).run('one', [documents(14, 'ranged-')]);
+    const { end, step } = await sharded.extent(ranged, '1');
+    expect(end).toBeGreaterThan(100);
+    expect(end).toBeLessThan(300);
+    expect(step).toBeGreaterThan(1000);
+    const sequence = new ItemSequence(15);
+    for (let question = 0; question < 5; question++) {
+      const vector = [...sequence.vector()];
+      const whole = await sharded.exact(ranged, '1', vector, 20);
+      const pieces = [];
+      for (let from = 0; from < end; from += 17) pieces.push(...await sharded.exact(ranged, '1', vector, 20, { from, to: from + 17 }));
+      const ids = (hits: typeof whole) => hits.map(({ id }) => id);
+      expect(new Set(ids(pieces)).size).toBe(pieces.length);
+      expect(pieces.sort((a, b) => b.score - a.score).slice(0, 20)).toEqual(whole);
+    }
   });
 
   test('whose graph finds too little never answers', async () => {

@@ -17,12 +17,14 @@ describe('generations in OpenSearch', () => {
   const last = () => asked.at(-1)!;
   let stats: object;
   let items: object[];
+  let highest: number | null;
 
   beforeAll(async () => {
     peer = await Peer.start((request) => {
       asked.push(request);
       if (request.path.includes('_bulk')) return { body: { items } };
       if (request.path.includes('_stats')) return { body: stats };
+      if (request.body.includes('"aggs"')) return { body: { timed_out: false, _shards: { failed: 0, total: 4 }, hits: { hits: [] }, aggregations: { last: { value: highest } } } };
       const hits = { _shards: { failed: 0 }, hits: { hits: [{ _index: 'flats.7', _id: 'a', _score: 0.5 }] } };
       return { body: request.path.includes('_msearch') ? { responses: [hits] } : hits };
     });
@@ -54,6 +56,17 @@ describe('generations in OpenSearch', () => {
     const searched = JSON.parse(last().body.toString().split('\n')[1]);
     expect({ ...searched.query.knn.vector, vector }).toEqual(measured.query.knn.vector);
   });
+
+  test.each([[768, 1999, { end: 2000, step: 87_381 }], [768, null, { end: 0, step: 87_381 }], [1_000_000_000, 0, { end: 1, step: 1 }]])(
+    'divide exact search into calls of a GiB of vectors, all shards together (%i dimensions, highest %s)', async (dimension, value, extent) => {
+      highest = value;
+      const generations = new OpenSearchGenerations(http, { shards: 1, replicas: 0, buildReplicas: 0 });
+      expect(await generations.extent({ ...schemaOf(), dimension }, '7')).toEqual(extent);
+      await generations.exact(schemaOf(), '7', [1, 2, 3], 4, { from: 5, to: 9 });
+      expect(JSON.parse(last().body.toString()).query.script_score.query).toEqual({ range: { _seq_no: { gte: 5, lt: 9 } } });
+      await generations.exact(schemaOf(), '7', [1, 2, 3], 4);
+      expect(JSON.parse(last().body.toString()).query.script_score.query).toEqual({ match_all: {} });
+    });
 
   test('say of a document that was refused what the refusal was caused by, and whether it is for want of memory alone', async () => {
     const failed = (type: string, reason: string) => ({ type: 'mapper_parsing_exception', reason: 'failed to parse field [vector]', caused_by: { type, reason } });

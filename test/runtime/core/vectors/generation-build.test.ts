@@ -23,7 +23,9 @@ class World {
   readonly cluster = new MemoryCluster();
   now = 1_000_000;
 
-  build = (id: string) => new GenerationBuild(this.cluster, { index: INDEX, build: id, gate: GATE, clock: { now: () => this.now } });
+  gate = GATE;
+
+  build = (id: string) => new GenerationBuild(this.cluster, { index: INDEX, build: id, gate: this.gate, clock: { now: () => this.now } });
 
   run(id: string, content = source(id)): Promise<string> {
     const { cluster } = this;
@@ -123,6 +125,16 @@ describe('a generation', () => {
     expect(world.cluster.loaded.size).toBe(0);
     // a number is never used twice: what named it before would lie
     expect(await world.run('c')).toBe('3');
+  });
+
+  test('is not measured where its gate asks for no recall', async () => {
+    const world = new World();
+    world.gate = { ...GATE, least: 0 };
+    world.cluster.around = (call) => {
+      if (['sample', 'exact', 'approximate'].includes(call)) throw new Error(`called ${call}`);
+    };
+    expect(await world.run('a')).toBe('1');
+    expect(await listGenerations(world.cluster, 'places')).toEqual([{ generation: '1', state: 'live', documents: 12, builtAt: expect.any(String) }]);
   });
 
   test('that a snapshot keeps is deleted by the next build, where its own was given up', async () => {

@@ -1,6 +1,6 @@
 /** A vector store in memory that keeps what OpenSearch promises of single requests, and says what a searcher would have seen after each. */
 import type {
-  BulkAnswer, GenerationCluster, IndexRecord, LoadedPart, MergeState, Removal, SampledVector, Scored, StoredRecord,
+  BulkAnswer, GenerationCluster, IndexRecord, LoadedPart, MergeState, Removal, SampledVector, Scored, SequenceRange, StoredRecord,
 } from '../../../../runtime/core/vectors/generation-cluster';
 import type { VectorIndexSchema } from '../../../../src/contract';
 
@@ -24,6 +24,8 @@ export class MemoryCluster implements GenerationCluster {
   /** Names of generations whose graph finds nothing but the first document. */
   readonly bad = new Set<string>();
   exhausted = false;
+  /** Documents that one exact search looks at. */
+  step = 1000;
   readonly looks: string[] = [];
   private writes = 0;
   /** Whether a snapshot is made of everything. */
@@ -87,7 +89,11 @@ export class MemoryCluster implements GenerationCluster {
     [...this.need(generation).documents].slice(0, size).map(([id, vector]) => ({ id, vector }))
   ));
 
-  exact = (_: VectorIndexSchema, generation: string, vector: readonly number[], k: number) => this.call('exact', () => this.nearest(generation, vector, k));
+  extent = (_: VectorIndexSchema, generation: string) => this.call('extent', () => ({ end: this.need(generation).documents.size, step: this.step }));
+  exact = (_: VectorIndexSchema, generation: string, vector: readonly number[], k: number, range?: SequenceRange) => this.call('exact', () => (
+    this.nearest(generation, vector, k, range)
+  ));
+
   approximate = (_: VectorIndexSchema, generation: string, vector: readonly number[], k: number) => this.call('approximate', () => (
     this.nearest(generation, vector, this.bad.has(generation) ? 1 : k)
   ));
@@ -120,9 +126,9 @@ export class MemoryCluster implements GenerationCluster {
     return this.bad.has(this.alias) ? `generation ${this.alias} answers though its graph is bad` : undefined;
   }
 
-  private nearest(generation: string, vector: readonly number[], k: number): Scored[] {
+  private nearest(generation: string, vector: readonly number[], k: number, { from, to }: SequenceRange = { from: 0, to: Infinity }): Scored[] {
     const distance = (other: readonly number[]) => other.reduce((sum, value, at) => sum + (value - vector[at]) ** 2, 0);
-    const all = [...this.need(generation).documents].map(([id, other]) => ({ id, score: 1 / (1 + distance(other)) }));
+    const all = [...this.need(generation).documents].slice(from, to).map(([id, other]) => ({ id, score: 1 / (1 + distance(other)) }));
     return all.sort((a, b) => b.score - a.score).slice(0, k);
   }
 
