@@ -1,5 +1,5 @@
 /** The brain in a synthesized cloud assembly: `thalos-brain/<brain>/brain.json`, also in nested assemblies. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { type Arguments, text } from './command';
 import { BRAIN_CONFIGURATION_VERSION, Paths, type BrainConfiguration, type FeatureGroupSchema } from '../../src/contract';
@@ -33,6 +33,7 @@ export function groupNamed({ name: brain, featureGroups }: BrainConfiguration, n
 /** Path of the `brain.json`; `wanted` is the brain's name, or the end of its folder's path where two nested assemblies hold one of that name. */
 export function findBrain(assembly: string, wanted?: string): string {
   if (!existsSync(assembly)) reject('ASSEMBLY_NOT_FOUND', `${assembly} does not exist: synthesize it first (npx cdk synth), or name it`);
+  if (!statSync(assembly).isDirectory()) reject('ASSEMBLY_NOT_FOUND', `${assembly} is no folder: name the synthesized cloud assembly, which npx cdk synth writes`);
   const files = search(assembly).sort();
   const shown = (file: string) => relative(assembly, dirname(file)).split(sep).join('/');
   if (files.length === 0) reject('ASSEMBLY_NOT_FOUND', `${assembly} holds no ${Paths.ASSEMBLY}/<brain>/${Paths.CONFIGURATION_FILE}: is it the assembly of an app with a Brain?`);

@@ -60,9 +60,11 @@ export const MODELS_PUT: Command = {
 };
 
 function readManifest(folder: string): Buffer {
+  const path = join(folder, Paths.MODEL_MANIFEST_FILE);
   try {
-    return readFileSync(join(folder, Paths.MODEL_MANIFEST_FILE));
+    return readFileSync(path);
   } catch (error) {
+    if (systemCode(error) === 'EISDIR') return reject('UNREADABLE_FILE', `${path} is a folder: name a file`, error);
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return reject('FILE_NOT_FOUND', `${folder} holds no ${Paths.MODEL_MANIFEST_FILE}`);
     throw error;
   }

@@ -6,8 +6,7 @@ import type { FeatureTarget } from './feature-target';
 import { type ImportOptions, shownReasons } from './features-import';
 import { count } from './terminal';
 import { DuckDb } from '../adapters/local/duckdb';
-import { digestOfFile, readIfThere, replaceFile } from '../adapters/local/durable-files';
-import { reject } from '../adapters/local/local-errors';
+import { digestOfFile, readIfThere, replaceFile, requireFile } from '../adapters/local/durable-files';
 import { QuarantineFile } from '../adapters/local/quarantine-file';
 import { columnsOf, importedRows, quarantineOf } from '../adapters/local/row-import';
 import { importTable } from '../adapters/local/table-import';
@@ -31,7 +30,8 @@ export async function importToTable(
 ): Promise<void> {
   const { group, data, aws } = target;
   natives.require(['@duckdb/node-api']);
-  const source = (await digestOfFile(file).catch(() => reject('FILE_NOT_FOUND', `${file} does not exist`))).replace('sha256:', '').slice(0, 16);
+  requireFile(file);
+  const source = (await digestOfFile(file)).replace('sha256:', '').slice(0, 16);
   const lock = data.lock(`features-${group.name}-${aws!.table}`);
   const path = join(data.root, 'imports', `${group.name}-v${group.version}-${aws!.table}-${source}.json`);
   const text = readIfThere(path);

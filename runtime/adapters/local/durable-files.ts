@@ -1,8 +1,8 @@
 /** Files that are either wholly there or not at all, also after `kill -9` or a power cut: write aside, fsync, rename, fsync the folder. */
 import { createHash, randomUUID } from 'node:crypto';
-import { closeSync, createReadStream, existsSync, fsyncSync, linkSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, createReadStream, existsSync, fsyncSync, linkSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { systemCode } from './local-errors';
+import { reject, systemCode } from './local-errors';
 
 /** Bytes that are read from a file at once. */
 const PIECE = 1024 * 1024;
@@ -90,6 +90,12 @@ export function readIfThere(path: string): string | undefined {
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** Fails with FILE_NOT_FOUND, or with UNREADABLE_FILE where a folder was named. */
+export function requireFile(path: string): void {
+  if (!existsSync(path)) reject('FILE_NOT_FOUND', `${path} does not exist`);
+  if (statSync(path).isDirectory()) reject('UNREADABLE_FILE', `${path} is a folder: name a file`);
 }
 
 /** The digest of a file, read piece by piece. */

@@ -1,7 +1,7 @@
 /** Labels of a training set: any file of parquet, CSV or JSON Lines, typed once and for all. */
-import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
 import { type DuckDb, identifier, literal } from './duckdb';
+import { requireFile } from './durable-files';
 import { messageOf, reject } from './local-errors';
 import { type ColumnType, type ImportColumn, importTable, ROW } from './table-import';
 import type { TypedColumn } from '../../core/offline/as-of-join';
@@ -61,7 +61,7 @@ export async function writeLabels(
 
 /** Columns of the file in their order, and the types that DuckDB finds in it. */
 async function naturalTypes(db: DuckDb, file: string): Promise<Map<string, string>> {
-  if (!existsSync(file)) reject('FILE_NOT_FOUND', `${file} does not exist`);
+  requireFile(file);
   const rows = await db.rows(`DESCRIBE SELECT * FROM ${readerOf(file)}`)
     .catch((error: unknown) => reject('UNREADABLE_FILE', `${file}: ${messageOf(error).split('\n')[0]}`, error));
   return new Map(rows.map((row) => [String(row.column_name), String(row.column_type)]));

@@ -76,9 +76,9 @@ export class LocalTrainingSets implements TrainingSetStore {
   async open(location: string): Promise<StoredTrainingSet> {
     const folder = basename(location) === TrainingSetFile.MANIFEST ? dirname(resolve(location)) : resolve(location);
     const path = join(folder, TrainingSetFile.MANIFEST);
-    if (!existsSync(path)) refuse('TRAINING_SET_NOT_FOUND', `there is no training set in ${folder}: it has no ${TrainingSetFile.MANIFEST}`);
+    if (!isFile(path)) refuse('TRAINING_SET_NOT_FOUND', `there is no training set in ${folder}: it has no ${TrainingSetFile.MANIFEST}`);
     for (const what of ['labels', 'data'] as const) {
-      if (!statSync(join(folder, file(what)), { throwIfNoEntry: false })?.isFile()) refuse('TRAINING_SET_DIFFERS', `the training set in ${folder} lacks ${file(what)}`);
+      if (!isFile(join(folder, file(what)))) refuse('TRAINING_SET_DIFFERS', `the training set in ${folder} lacks ${file(what)}`);
     }
     const again = join(this.data.spill, `verify-${process.pid}`);
     return {
@@ -121,6 +121,8 @@ export class LocalTrainingSets implements TrainingSetStore {
     return { rows: Number(rows), digest: `sha256:${digest}` };
   }
 }
+
+const isFile = (path: string): boolean => existsSync(path) && statSync(path).isFile();
 
 async function storedFile(folder: string, name: string): Promise<StoredFile> {
   return { path: name, bytes: statSync(join(folder, name)).size, digest: await digestOfFile(join(folder, name)) };

@@ -36,7 +36,8 @@ export async function requireFiles(folder: string, manifest: ModelManifest): Pro
   for (const { path, digest, bytes } of manifest.files) {
     const file = join(folder, path);
     const what = `file '${path}' of version ${manifest.version} of model '${manifest.name}'`;
-    const size = await stat(file).then((found) => found.size, () => refuse('DIGEST_MISMATCH', `${what} is missing`));
+    const size = await stat(file).then((found) => (found.isFile() ? found.size : undefined), () => undefined)
+      ?? refuse('DIGEST_MISMATCH', `${what} is missing`);
     if (size !== bytes) refuse('DIGEST_MISMATCH', `${what} has ${size} bytes, its manifest says ${bytes}`);
     const actual = await digestOfFile(file);
     if (actual !== digest) refuse('DIGEST_MISMATCH', `${what} has digest ${actual}, its manifest says ${digest}`);

@@ -2,11 +2,11 @@
  * The embedded offline store: parquet files that are only ever added, for each feature group and version, and a log that names them.
  * DuckDB writes them, and any reader of parquet reads them.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { DataDirectory } from './data-directory';
 import { type DuckDb, identifier, literal } from './duckdb';
-import { commit, digestOfFile, removeUnfinished, syncPath, unfinishedPath } from './durable-files';
+import { commit, digestOfFile, removeUnfinished, requireFile, syncPath, unfinishedPath } from './durable-files';
 import { reject } from './local-errors';
 import { OfflineLog } from './offline-log';
 import { QuarantineFile } from './quarantine-file';
@@ -53,10 +53,11 @@ export class OfflineStore extends OfflineLog {
    * `created_time`, which is `now` where it is absent. Rows that cannot be taken go to the quarantine. Only for the holder of the group's lock.
    */
   async append(group: FeatureGroupSchema, file: string, now: number, options: AppendOptions = {}): Promise<Appended> {
+    requireFile(file);
     const folder = this.data.offline(group);
     mkdirSync(folder, { recursive: true });
     this.removeOrphans(group);
-    const source = existsSync(file) ? await digestOfFile(file) : reject('FILE_NOT_FOUND', `${file} does not exist`);
+    const source = await digestOfFile(file);
     const refused = new QuarantineFile(group, this.data.quarantine(group, source.replace('sha256:', '').slice(0, 16)), basename(file), now);
     const before = this.entries(group).find((entry) => entry.source === source);
     if (before) {

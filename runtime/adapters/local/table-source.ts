@@ -2,10 +2,11 @@
  * A parquet, CSV or JSON Lines file as a table of texts: every value as it stands there, so that nothing is rounded, guessed or dropped on
  * the way. A line that is none of its format is a row too, one that says so: the lines around it are not to blame.
  */
-import { closeSync, createReadStream, createWriteStream, existsSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, createReadStream, createWriteStream, openSync, readSync, rmSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { type DuckDb, identifier, literal } from './duckdb';
+import { requireFile } from './durable-files';
 import { jsonLines, LONGEST_LINE, NO_OBJECT } from './json-lines';
 import { messageOf, reject } from './local-errors';
 
@@ -47,7 +48,7 @@ const [REJECTS, SCANS] = ['rejected_lines', 'rejected_scans'];
  * @param sparse a line of JSON may lack what is not required
  */
 export async function readTexts(db: DuckDb, raw: string, file: string, columns: readonly SourceColumn[], sparse: boolean): Promise<UnreadableLine[]> {
-  if (!existsSync(file)) reject('FILE_NOT_FOUND', `${file} does not exist`);
+  requireFile(file);
   switch (extname(file).toLowerCase()) {
     case '.parquet': {
       const source = `read_parquet(${literal(file)})`;

@@ -215,6 +215,32 @@ describe('the data directory', () => {
   });
 });
 
+describe('a folder where a file is meant', () => {
+  beforeEach(() => mkdirSync(join(work, 'd.csv')));
+
+  test.each<[string, () => string[]]>([
+    ['features import', () => ['drivers', join(work, 'd.csv')]],
+    ['vectors import', () => ['places', join(work, 'd.csv')]],
+    ['features import to a table', () => ['drivers', join(work, 'd.csv'), '--table', 'online', '--stream', 'rows']],
+    ['training-set create', () => [join(work, 'd.csv'), '--groups', 'drivers', '--out', join(work, 'set')]],
+  ])('is named by %s', async (words, args) => {
+    writeFileSync(join(work, 'drivers.csv'), 'driver,trips,rating,event_time\nann,1,0.5,2026-01-01\n');
+    expect(await command('features', 'import', 'drivers', join(work, 'drivers.csv'))).toMatchObject({ status: 0 });
+    const { status, out, err } = await command(...words.replace(' to a table', '').split(' '), ...args());
+    expect({ status, out }).toEqual({ status: 1, out: '' });
+    expect(err).toContain(`error: UNREADABLE_FILE: ${join(work, 'd.csv')} is a folder: name a file\n`);
+  });
+
+  test('is named by models put', async () => {
+    const model = writeModel(join(work, 'model'), '1', 0);
+    for (const [name, error] of [['model.onnx', /DIGEST_MISMATCH: file 'model.onnx' of .* is missing/], ['brain-model.json', /UNREADABLE_FILE: .*brain-model.json is a folder/]] as const) {
+      rmSync(join(model, name));
+      mkdirSync(join(model, name));
+      await failing(error, 'models', 'put', model);
+    }
+  });
+});
+
 describe('the assembly', () => {
   const put = (...args: string[]) => thalos('models', 'put', writeModel(join(work, 'model'), '1', 0), '--data-dir', data, ...args);
 
@@ -241,6 +267,8 @@ describe('the assembly', () => {
 
   test.each([
     ['does not exist', () => join(work, 'absent'), /ASSEMBLY_NOT_FOUND: .*absent does not exist: synthesize it first/],
+    ['is a file', () => __filename, /ASSEMBLY_NOT_FOUND: .*commands.test.ts is no folder: name the synthesized cloud assembly/],
+    ['lies under a file', () => join(__filename, 'cdk.out'), /ASSEMBLY_NOT_FOUND: .* does not exist/],
     ['holds no brain', () => work, /AMBIGUOUS|ASSEMBLY_NOT_FOUND: .* holds no thalos-brain\/<brain>\/brain.json/],
     ['has a newer version', () => writeAssembly(join(work, 'new'), { ...BRAIN, schemaVersion: '2' }), /INVALID_CONFIGURATION: .*brain.json has schemaVersion '2', this release reads '1'/],
     ['is not valid', () => writeAssembly(join(work, 'bad'), { ...BRAIN, models: [{ name: 'price' }] }), /INVALID_CONFIGURATION: brain.json is not valid: .*owner/],
