@@ -75,7 +75,8 @@ export interface FeatureClient {
   put(group: string, row: FeatureRecord): Promise<PutOutcome>;
 
   /**
-   * Writes rows, and tells of each what became of it: a bad one keeps no other from being written.
+   * Writes rows, and tells of each what became of it: a bad one keeps no other from being written. Those of one entity are written from the oldest:
+   * each is in the history.
    *
    * Fails with {@link RowsFailed} (FEATURE_STORE_UNAVAILABLE) where some could not be written within the budget; all others were.
    */

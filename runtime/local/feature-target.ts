@@ -1,6 +1,7 @@
 /** Where a command of `features` works: in the embedded brain, or in a table of AWS that the command line names. */
 import { groupNamed, openWorkplace, type Workplace } from './assembly';
 import { type Arguments, ASSEMBLY_OPTION, BRAIN_OPTIONS, type Option, text } from './command';
+import { count, type Terminal } from './terminal';
 import type { FeatureGroupSchema } from '../../src/contract';
 import { reject } from '../adapters/local/local-errors';
 import type { FeatureClientOptions } from '../feature-client/api';
@@ -12,7 +13,7 @@ export const FEATURE_OPTIONS: Readonly<Record<string, Option>> = {
   ...ASSEMBLY_OPTION,
   ...BRAIN_OPTIONS,
   table: { type: 'string', shown: '--table <name>', text: 'work on this DynamoDB table, not on the embedded brain; its alarms hear nothing of it' },
-  stream: { type: 'string', shown: '--stream <name>', text: 'with --table: the Kinesis stream for rows that came too late' },
+  stream: { type: 'string', shown: '--stream <name>', text: 'with --table: the Kinesis stream for rows that came too late (default: they are in no history)' },
   quarantine: { type: 'string', shown: '--quarantine <name>', text: 'with --table: the bucket for refused rows (default: import keeps them in a file, put tells the first)' },
   region: { type: 'string', shown: '--region <name>', text: 'with --table: its Region (default: AWS_REGION)' },
 };
@@ -49,6 +50,12 @@ export function featureTarget(args: Arguments): FeatureTarget {
       writesAtOnce: WRITES_AT_ONCE,
     },
   };
+}
+
+/** Says what becomes of rows that lost against a newer one where no stream takes them: the change stream of the table has only those that won. */
+export function tellLate(terminal: Terminal, rows: number, { stream }: Pick<FeatureClientOptions, 'stream'>): void {
+  if (rows === 0 || stream !== undefined) return;
+  terminal.warn(`${count(rows)} rows came behind a newer one of their entity: without --stream they are in no history; the same command with --stream <name> puts them there`);
 }
 
 /** Opens the client for as long as `run` takes. */

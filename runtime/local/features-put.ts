@@ -2,7 +2,7 @@ import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Command, text } from './command';
-import { FEATURE_OPTIONS, type FeatureTarget, featureTarget, withClient } from './feature-target';
+import { FEATURE_OPTIONS, type FeatureTarget, featureTarget, tellLate, withClient } from './feature-target';
 import { importEmbedded, shownReasons } from './features-import';
 import { count, type Terminal } from './terminal';
 import { OfflineColumn } from '../../src/contract';
@@ -87,6 +87,7 @@ async function putToTable(
     return rows.length > 0 ? put(rows) : undefined;
   }).finally(() => refused.tell(terminal, aws!.quarantine));
   terminal.print(`wrote ${count(written.written)} rows of feature group ${group.name} version ${group.version}; ${count(written.stale)} came too late`);
+  tellLate(terminal, written.stale, aws!);
 }
 
 /** What the rows that did not fit have in common, and the first of them. */

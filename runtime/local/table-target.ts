@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Context } from './command';
-import type { FeatureTarget } from './feature-target';
+import { type FeatureTarget, tellLate } from './feature-target';
 import { type ImportOptions, shownReasons } from './features-import';
 import { count } from './terminal';
 import { DuckDb } from '../adapters/local/duckdb';
@@ -18,8 +18,8 @@ import { openFeatureStore, openQuarantine } from '../feature-client/open-client'
 interface Checkpoint {
   /** When it began: `created_time` of rows that bring none is the same in every run, so that a row written again is the same row. */
   readonly began: number;
-  /** Rows of the file up to this one are written. */
-  readonly row: number;
+  /** How many rows of the file are, from the oldest. */
+  readonly done: number;
   readonly written: number;
   readonly stale: number;
 }
@@ -35,7 +35,7 @@ export async function importToTable(
   const lock = data.lock(`features-${group.name}-${aws!.table}`);
   const path = join(data.root, 'imports', `${group.name}-v${group.version}-${aws!.table}-${source}.json`);
   const text = readIfThere(path);
-  let checkpoint: Checkpoint = text === undefined ? { began: now(), row: 0, written: 0, stale: 0 } : JSON.parse(text) as Checkpoint;
+  let checkpoint: Checkpoint = text === undefined ? { began: now(), done: 0, written: 0, stale: 0 } : JSON.parse(text) as Checkpoint;
   const refused = new QuarantineFile(group, data.quarantine(group, source), basename(file), checkpoint.began);
   const profile = new BatchProfile(group);
   const db = await DuckDb.open(natives, data.spill);
@@ -52,13 +52,13 @@ export async function importToTable(
       rmSync(quarantine);
       quarantine = kept;
     }
-    if (checkpoint.row > 0) terminal.warn(`going on behind row ${count(checkpoint.row)}, where an import of this file ended`);
-    for await (const { last, rows } of importedRows(db, group, checkpoint.row)) {
+    if (checkpoint.done > 0) terminal.warn(`going on behind the ${count(checkpoint.done)} oldest rows, where an import of this file ended`);
+    for await (const { done, rows } of importedRows(db, group, checkpoint.done)) {
       const outcomes = await store.writeEach(rows);
       const failure = outcomes.find((outcome): outcome is BrainError => outcome instanceof BrainError);
-      if (failure) throw new BrainError(failure.code, `${failure.text}; run the same command again: it goes on behind row ${count(checkpoint.row)}`, {}, { cause: failure });
+      if (failure) throw new BrainError(failure.code, `${failure.text}; run the same command again: it goes on behind the ${count(checkpoint.done)} oldest rows`, {}, { cause: failure });
       const stale = outcomes.filter((outcome) => outcome === 'stale').length;
-      checkpoint = { ...checkpoint, row: last, written: checkpoint.written + rows.length - stale, stale: checkpoint.stale + stale };
+      checkpoint = { ...checkpoint, done, written: checkpoint.written + rows.length - stale, stale: checkpoint.stale + stale };
       replaceFile(path, `${JSON.stringify(checkpoint)}\n`);
       progress.update(checkpoint.written + checkpoint.stale, total, refused.rows > 0 ? `${count(refused.rows)} quarantined` : undefined);
     }
@@ -66,6 +66,7 @@ export async function importToTable(
     for (const { text: violation } of profile.violations(now())) terminal.warn(`not as expected: ${violation}`);
     if (refused.rows > 0) terminal.warn(`${count(refused.rows)} rows are in the quarantine${shownReasons(refused.reasons)}: ${quarantine}`);
     terminal.print(`wrote ${count(checkpoint.written)} rows of feature group ${group.name} version ${group.version} to ${aws!.table}; ${count(checkpoint.stale)} came too late`);
+    tellLate(terminal, checkpoint.stale, aws!);
     rmSync(path, { force: true });
   } finally {
     progress.end();

@@ -10,9 +10,10 @@ import { BatchGetItemCommand, ConditionalCheckFailedException, type DynamoDBClie
 import { BatchGetItem, type BatchGetItemOptions, isRetryable, KEYS_PER_CALL } from './batch-get-item';
 import { CoalescedReads, RETRIES } from './coalesced-reads';
 import { unavailable } from './failures';
-import { type Item, itemOf, rowOf, soundRow } from './online-item';
+import { type Item, itemOf, rankOf, rowOf, soundRow } from './online-item';
 import { OnlineItem, onlineKey } from '../../../src/contract';
 import { BrainError } from '../../core/errors';
+import { replaces } from '../../core/feature-row';
 import type { CallContext, FeatureRequest, FeatureRow, FeatureWrite, OnlineFeatureStore } from '../../core/ports';
 import { backoffMs, RetryBudget } from '../../core/resilience/retry-budget';
 
@@ -102,21 +103,24 @@ export class DynamoDbOnlineStore implements OnlineFeatureStore {
     // all rows are checked before the first is written
     const items = rows.map(itemOf);
     const lost: Item[] = [];
-    await this.eachAtOnce(items, async (item) => {
-      if (!await this.put(item)) lost.push(item);
+    await this.byEntity(items, async (places) => {
+      for (const at of places) if (!await this.put(items[at])) lost.push(items[at]);
     });
     if (lost.length > 0) await this.options.late?.put(lost);
   }
 
   /**
-   * What became of each row, in their order: a row that cannot be written keeps no other from it. A stale one is on the stream of the offline
-   * tables, where the store has one. Fails with INVALID_FEATURE_ROW, before the first write, where a value does not fit its dtype.
+   * What became of each row, in their order: a row that cannot be written keeps no other from it but the newer ones of its entity, whom it would be
+   * late for. A stale one is on the stream of the offline tables, where the store has one. Fails with INVALID_FEATURE_ROW, before the first write, where a value does not fit its dtype.
    */
   async writeEach(rows: readonly FeatureWrite[]): Promise<WriteOutcome[]> {
     const items = rows.map(itemOf);
     const outcomes = new Array<WriteOutcome>(items.length);
-    await this.eachAtOnce(items, async (item, at) => {
-      outcomes[at] = await this.patiently(item).then((written) => (written ? 'written' : 'stale'), (error: BrainError) => error);
+    await this.byEntity(items, async (places) => {
+      let failure: BrainError | undefined;
+      for (const at of places) {
+        outcomes[at] = failure ?? await this.patiently(items[at]).then((written) => (written ? 'written' : 'stale'), (error: BrainError) => (failure = error));
+      }
     });
     const lost = items.filter((_, at) => outcomes[at] === 'stale');
     if (lost.length === 0) return outcomes;
@@ -130,15 +134,26 @@ export class DynamoDbOnlineStore implements OnlineFeatureStore {
     this.options.client.destroy();
   }
 
-  private async eachAtOnce(items: readonly Item[], run: (item: Item, at: number) => Promise<void>): Promise<void> {
+  /**
+   * Entities side by side; the rows of each, by their places, from the oldest: one after the other all of them win, and the table's stream has them.
+   * In any other order the older ones would be late.
+   */
+  private async byEntity(items: readonly Item[], run: (places: readonly number[]) => Promise<void>): Promise<void> {
+    const entities = new Map<string, number[]>();
+    for (const [at, item] of items.entries()) {
+      const places = entities.get(item[OnlineItem.PK].S!);
+      if (places) places.push(at);
+      else entities.set(item[OnlineItem.PK].S!, [at]);
+    }
+    const pending = [...entities.values()];
+    for (const places of pending) places.sort((a, b) => (replaces(rankOf(items[a]), rankOf(items[b])) ? 1 : -1));
+    // the most rows first: they take longest
+    pending.sort((a, b) => b.length - a.length);
     let next = 0;
     const runNext = async (): Promise<void> => {
-      while (next < items.length) {
-        const at = next++;
-        await run(items[at], at);
-      }
+      while (next < pending.length) await run(pending[next++]);
     };
-    await Promise.all(Array.from({ length: Math.min(this.options.writesAtOnce ?? WRITES_AT_ONCE, items.length) }, runNext));
+    await Promise.all(Array.from({ length: Math.min(this.options.writesAtOnce ?? WRITES_AT_ONCE, pending.length) }, runNext));
   }
 
   /** Again and again while DynamoDB asks to come back, within the budget: a write that was made already changes nothing. */

@@ -2,7 +2,7 @@
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { expiresAt, onlineEntity, OnlineItem, onlineKey } from '../../../src/contract';
 import { BrainError, refuse } from '../../core/errors';
-import { canonicalValues, rowDigest } from '../../core/feature-row';
+import { canonicalValues, rowDigest, type RowRank } from '../../core/feature-row';
 import type { FeatureRow, FeatureWrite } from '../../core/ports';
 
 export type Item = Record<string, AttributeValue>;
@@ -21,6 +21,12 @@ export function itemOf({ group, entity, eventTime, createdTime, values }: Featur
     // what the offline table says in its columns must stand somewhere
     ...(onlineEntity(group, key) ? {} : { [OnlineItem.ENTITY]: { L: entity.map((part) => ({ S: part })) } }),
   };
+}
+
+/** Of an item that {@link itemOf} made. */
+export function rankOf(item: Item): RowRank {
+  const { EVENT_TIME, CREATED_TIME, DIGEST } = OnlineItem;
+  return { eventTime: Number(item[EVENT_TIME].N), createdTime: Number(item[CREATED_TIME].N), digest: item[DIGEST].S! };
 }
 
 /** The row, or INVALID_FEATURE_ROW where the item is not in the layout: the error of one entity, which others must not suffer from. */

@@ -55,21 +55,35 @@ export function quarantineOf(group: FeatureGroupSchema, { refused, profile, now,
   };
 }
 
-/** Rows of the table `imported` behind row `after`, in the order of the file and in pieces, with the number of the last. */
-export async function* importedRows(db: DuckDb, group: FeatureGroupSchema, after: number): AsyncGenerator<{ last: number; rows: FeatureWrite[] }> {
-  const keys = group.entityKeys.map(({ name }) => `CAST(${identifier(name)} AS VARCHAR)`);
+/**
+ * Rows of the table `imported` in pieces, from the oldest, without the first `done`; each piece says how many are done with it. Rows of one entity
+ * and one time are in one piece: only their digests tell which is the last.
+ */
+export async function* importedRows(db: DuckDb, group: FeatureGroupSchema, done: number): AsyncGenerator<{ done: number; rows: FeatureWrite[] }> {
+  const names = group.entityKeys.map(({ name }) => identifier(name));
+  const keys = names.map((name) => `CAST(${name} AS VARCHAR)`);
   const features = group.features.map(({ name, dtype }) => (dtype === 'int64' ? `CAST(${identifier(name)} AS VARCHAR)` : identifier(name)));
-  const times = [OfflineColumn.EVENT_TIME, OfflineColumn.CREATED_TIME].map((name) => `${name}::DOUBLE`);
-  const sql = `SELECT ${[`${ROW}::DOUBLE`, ...times, ...keys, ...features].join(', ')} FROM imported WHERE ${ROW} > ${after} ORDER BY ${ROW}`;
+  const times = [OfflineColumn.EVENT_TIME, OfflineColumn.CREATED_TIME];
+  const sql = `SELECT ${[...times.map((name) => `${name}::DOUBLE`), ...keys, ...features].join(', ')} FROM imported ORDER BY ${[...times, ...names, ROW].join(', ')} OFFSET ${done}`;
+  const rows: FeatureWrite[] = [];
+  const piece = (length: number) => ({ done: done += length, rows: rows.splice(0, length) });
   for await (const chunk of db.chunks(sql)) {
-    const found = chunk.getRows();
-    const rows = found.map(([, eventTime, createdTime, ...values]): FeatureWrite => ({
-      group,
-      eventTime: eventTime as number,
-      createdTime: createdTime as number,
-      entity: values.slice(0, keys.length) as string[],
-      values: Object.fromEntries(group.features.map(({ name }, at) => [name, values[keys.length + at] as FeatureValue | null])),
-    }));
-    yield { last: found[found.length - 1][0] as number, rows };
+    for (const [eventTime, createdTime, ...values] of chunk.getRows()) {
+      rows.push({
+        group,
+        eventTime: eventTime as number,
+        createdTime: createdTime as number,
+        entity: values.slice(0, keys.length) as string[],
+        values: Object.fromEntries(group.features.map(({ name }, at) => [name, values[keys.length + at] as FeatureValue | null])),
+      });
+    }
+    const last = rows[rows.length - 1];
+    const ready = rows.findLastIndex((row) => !isOneTime(row, last)) + 1;
+    if (ready > 0) yield piece(ready);
   }
+  if (rows.length > 0) yield piece(rows.length);
+}
+
+function isOneTime(row: FeatureWrite, other: FeatureWrite): boolean {
+  return row.eventTime === other.eventTime && row.createdTime === other.createdTime && row.entity.every((part, at) => part === other.entity[at]);
 }

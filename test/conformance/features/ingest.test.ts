@@ -245,7 +245,7 @@ describe('the command line', () => {
     expect((await first.ended).signal).toBe('SIGKILL');
     const { status, out, err } = await run('import', 'drivers', file).ended;
     expect({ status, out }).toEqual({ status: 0, out: `wrote 7,992 rows of feature group drivers version 1 to ${table}; 0 came too late\n` });
-    expect(err).toMatch(/going on behind row [\d,]+, where an import of this file ended\n8 rows are in the quarantine \(8 WRONG_TYPE\): /);
+    expect(err).toMatch(/going on behind the [\d,]+ oldest rows, where an import of this file ended\n8 rows are in the quarantine \(8 WRONG_TYPE\): /);
     expect(kinesis.rows).toEqual([]);
     const client = server.client();
     let count = 0;

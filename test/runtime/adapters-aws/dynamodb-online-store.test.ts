@@ -109,6 +109,62 @@ describe.each(['the SDK', 'the light client'])('the online store in DynamoDB, re
   });
 });
 
+describe('rows that are written together', () => {
+  const entities = ['a', 'b', 'c', 'd'];
+  const rowOf = (driver: string, at: number, trips = at) => ({ group: DRIVERS, entity: [driver], eventTime: NOON + at, createdTime: NOON, values: { trips } });
+  let puts: string[];
+  let store: DynamoDbOnlineStore;
+  const shown = ({ body }: PeerRequest) => {
+    const { pk, features } = JSON.parse(body.toString()).Item;
+    return `${pk.S.split('#')[2]} ${JSON.parse(features.S).trips}`;
+  };
+  beforeEach(() => {
+    puts = [];
+    store = new DynamoDbOnlineStore({ client: new DynamoDBClient({ ...toPeer(peer), maxAttempts: 1 }), table: 'features' });
+    intercept = (request) => void puts.push(shown(request));
+  });
+  afterEach(() => store.close());
+
+  test.each(['writeEach', 'write'] as const)('by %s are all of an entity\'s history, in whichever order they come', async (method) => {
+    const rows = [5, 3, 4, 1, 2].flatMap((at) => entities.slice(0, 2).map((driver) => rowOf(driver, at)));
+    const outcomes = await store[method](rows);
+    // each was the newest when it was written: the table's stream has it
+    for (const driver of ['a', 'b']) expect(puts.filter((put) => put.startsWith(driver))).toEqual([1, 2, 3, 4, 5].map((at) => `${driver} ${at}`));
+    if (outcomes) expect(outcomes).toEqual(rows.map(() => 'written'));
+  });
+
+  test('of one time are written in the order of their digests, and one that stands twice is no late one', async () => {
+    const rows = Array.from({ length: 8 }, (_, trips) => rowOf('a', 0, trips));
+    expect(await store.writeEach([...rows, ...rows])).toEqual(Array.from({ length: 16 }, () => 'written'));
+  });
+
+  test('are written side by side where they are of different entities', async () => {
+    let arrived: () => void;
+    const all = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    intercept = (request) => {
+      puts.push(shown(request));
+      if (puts.length === entities.length) arrived();
+      return all.then(() => table.answer(request));
+    };
+    expect(await store.writeEach([1, 2].flatMap((at) => entities.map((driver) => rowOf(driver, at))))).toEqual(Array.from({ length: 8 }, () => 'written'));
+    expect(puts.slice(0, 4).sort()).toEqual(['a 1', 'b 1', 'c 1', 'd 1']);
+  });
+
+  test('fail behind one of their entity that failed, for which they would be too new', async () => {
+    intercept = (request) => {
+      puts.push(shown(request));
+      const body = { __type: 'com.amazonaws.dynamodb.v20120810#ValidationException', message: 'no' };
+      return shown(request) === 'a 2' ? { status: 400, body } : undefined;
+    };
+    const outcomes = await store.writeEach([rowOf('a', 3), rowOf('a', 1), rowOf('b', 1), rowOf('a', 2)]);
+    const failed = expect.objectContaining({ code: 'FEATURE_STORE_UNAVAILABLE' });
+    expect(outcomes).toEqual([failed, 'written', 'written', failed]);
+    expect(puts.sort()).toEqual(['a 1', 'a 2', 'b 1']);
+  });
+});
+
 test.each([['eu-central-1', 'https://dynamodb.eu-central-1.amazonaws.com'], ['cn-north-1', 'https://dynamodb.cn-north-1.amazonaws.com.cn']])(
   'calls in %s go to %s', (region, endpoint) => {
     const client = new DynamoDBClient({ region });
