@@ -111,7 +111,8 @@ describe.each(['the SDK', 'the light client'])('the online store in DynamoDB, re
 
 describe('rows that are written together', () => {
   const entities = ['a', 'b', 'c', 'd'];
-  const rowOf = (driver: string, at: number, trips = at) => ({ group: DRIVERS, entity: [driver], eventTime: NOON + at, createdTime: NOON, values: { trips } });
+  const rowOf = (driver: string, at: number, trips = at) => (
+    { group: DRIVERS, entity: [driver], eventTime: NOON + at, createdTime: NOON, values: { trips } });
   let puts: string[];
   let store: DynamoDbOnlineStore;
   const shown = ({ body }: PeerRequest) => {
