@@ -59,7 +59,11 @@ export function canonicalValues(group: FeatureGroupSchema, values: FeatureRow['v
 
 /** SHA-256 (hexadecimal) over the canonical values in the order of their names: the last tie-break between two rows of one instant. */
 export function rowDigest(group: FeatureGroupSchema, values: FeatureRow['values']): string {
-  return createHash('sha256').update(JSON.stringify(Object.entries(canonicalValues(group, values)))).digest('hex');
+  return digestOf(Object.entries(canonicalValues(group, values)));
+}
+
+function digestOf(entries: readonly (readonly [string, FeatureValue])[]): string {
+  return createHash('sha256').update(JSON.stringify(entries)).digest('hex');
 }
 
 /**
@@ -100,6 +104,18 @@ export interface RowRank {
   readonly eventTime: number;
   readonly createdTime: number;
   readonly digest: string;
+}
+
+/**
+ * The rank of a row that may be stored: by the digest with which it was written, also where it has a feature that the group does not have. An update
+ * that added one, and was rolled back, leaves such rows.
+ */
+export function rankOf(group: FeatureGroupSchema, { eventTime, createdTime, values }: FeatureRow): RowRank {
+  const known = new Set(group.features.map(({ name }) => name));
+  const [own, others] = [true, false].map((ours) => Object.entries(values).filter(([name]) => known.has(name) === ours));
+  const written = others.filter((entry): entry is [string, FeatureValue] => entry[1] !== null);
+  const entries = [...Object.entries(canonicalValues(group, Object.fromEntries(own))), ...written].sort(([a], [b]) => (a < b ? -1 : 1));
+  return { eventTime, createdTime, digest: digestOf(entries) };
 }
 
 /** Whether `row` replaces `stored`: later event time, then later created time, then larger digest. Equal in all three it changes nothing. */

@@ -8,7 +8,7 @@ import type { Database, RootDatabase } from 'lmdb';
 import { messageOf, reject } from './local-errors';
 import type { Natives } from './natives';
 import { type FeatureGroupSchema, type FeatureValue, onlineEntity, onlineKey } from '../../../src/contract';
-import { canonicalValues, replaces, rowDigest } from '../../core/feature-row';
+import { canonicalValues, rankOf, replaces } from '../../core/feature-row';
 import type { FeatureRequest, FeatureRow, FeatureWrite, OnlineFeatureStore } from '../../core/ports';
 
 /** `[event time, created time, values]`; values are in canonical form. MessagePack, with feature names stored once per set of features. */
@@ -104,7 +104,7 @@ export class LmdbFeatureStore implements OnlineFeatureStore {
 function wins(group: FeatureGroupSchema, row: StoredRow, stored: StoredRow | undefined): boolean {
   if (!stored) return true;
   if (row[0] !== stored[0] || row[1] !== stored[1]) return row[0] === stored[0] ? row[1] > stored[1] : row[0] > stored[0];
-  const rank = ([eventTime, createdTime, values]: StoredRow) => ({ eventTime, createdTime, digest: rowDigest(group, values) });
+  const rank = ([eventTime, createdTime, values]: StoredRow) => rankOf(group, { eventTime, createdTime, values });
   return replaces(rank(row), rank(stored));
 }
 

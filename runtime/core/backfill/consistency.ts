@@ -1,6 +1,6 @@
 /** What entities say online against what they say offline. */
 import type { ConsistencyReport, FeatureGroupSchema } from '../../../src/contract';
-import { countsUntil, replaces, rowDigest } from '../feature-row';
+import { countsUntil, rankOf, replaces } from '../feature-row';
 import type { FeatureRow, FeatureWrite } from '../ports';
 
 export type Verdict = 'same' | 'ahead' | 'missing' | 'behind';
@@ -8,8 +8,7 @@ export type Verdict = 'same' | 'ahead' | 'missing' | 'behind';
 /** Offline follows online, so that a row which is newer online is no fault; all else is one. */
 export function judge(group: FeatureGroupSchema, offline: FeatureRow, online: FeatureRow | undefined): Verdict {
   if (!online) return 'missing';
-  const rank = ({ eventTime, createdTime, values }: FeatureRow) => ({ eventTime, createdTime, digest: rowDigest(group, values) });
-  const [there, here] = [rank(offline), rank(online)];
+  const [there, here] = [rankOf(group, offline), rankOf(group, online)];
   if (replaces(here, there)) return 'ahead';
   return replaces(there, here) ? 'behind' : 'same';
 }

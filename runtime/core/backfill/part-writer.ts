@@ -10,8 +10,8 @@ import type { BackfillPart, BackfillProgress, QuarantinedRow } from '../../../sr
 import { BatchProfile, type Violation } from '../data-quality/batch-profile';
 import { RowCheck } from '../data-quality/row-check';
 import { BrainError } from '../errors';
-import { replaces, rowDigest } from '../feature-row';
-import type { Clock, FeatureRow, FeatureWrite, Logger, OnlineFeatureStore } from '../ports';
+import { rankOf, replaces } from '../feature-row';
+import type { Clock, FeatureWrite, Logger, OnlineFeatureStore } from '../ports';
 
 /** Rows that are read and written together: as many keys as DynamoDB reads in one call. */
 const BATCH_ROWS = 100;
@@ -128,8 +128,7 @@ class PartWriter {
   private async winners(rows: readonly FeatureWrite[]): Promise<FeatureWrite[]> {
     const stored = await this.ports.store.read(rows.map(({ group, entity }) => ({ group, entity })));
     const { group } = this.part;
-    const rank = ({ eventTime, createdTime, values }: FeatureRow) => ({ eventTime, createdTime, digest: rowDigest(group, values) });
-    return rows.filter((row, at) => replaces(rank(row), stored[at] && rank(stored[at])));
+    return rows.filter((row, at) => replaces(rankOf(group, row), stored[at] && rankOf(group, stored[at])));
   }
 
   private async save(done: boolean): Promise<boolean> {

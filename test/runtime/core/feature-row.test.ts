@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { CONFIGURATION } from './brain.fixture';
-import { canonicalValue, replaces, rowDigest, rowDigester, type RowRank } from '../../../runtime/core/feature-row';
+import { canonicalValue, rankOf, replaces, rowDigest, rowDigester, type RowRank } from '../../../runtime/core/feature-row';
 import { scoreOf } from '../../../runtime/core/similarity';
 
 const [DRIVERS] = CONFIGURATION.featureGroups;
@@ -42,6 +42,27 @@ describe('which feature row wins', () => {
       const row = Object.fromEntries(values.map((each, at) => [group.features[at].name, typeof each === 'bigint' ? each.toString() : each]));
       expect(digestOf(values)).toBe(rowDigest(group, row));
     }));
+  });
+});
+
+describe('the rank of a stored row', () => {
+  const row = (values: Record<string, number | null>) => ({ eventTime: 2, createdTime: 1, values });
+  const wider = { ...DRIVERS, features: [...DRIVERS.features, { name: 'aptitude', dtype: 'float64' as const, required: false, piiClass: 'none' as const }] };
+
+  test('is that of its values in canonical form', () => {
+    const values = { rating: 0.1, trips: null };
+    expect(rankOf(DRIVERS, row(values))).toEqual({ eventTime: 2, createdTime: 1, digest: rowDigest(DRIVERS, values) });
+  });
+
+  test('counts features that the group does not have any more as they were written', () => {
+    const values = { trips: 3, aptitude: 0.1 };
+    expect(rankOf(DRIVERS, row(values)).digest).toBe(rowDigest(wider, values));
+    expect(rankOf(DRIVERS, row({ ...values, gone: null })).digest).toBe(rowDigest(wider, values));
+    expect(rankOf(DRIVERS, row({ trips: 3 })).digest).not.toBe(rowDigest(wider, values));
+  });
+
+  test('is that of no row whose value is not of its type', () => {
+    expect(() => rankOf(DRIVERS, row({ trips: 0.5 }))).toThrow(/feature 'trips' is int32/);
   });
 });
 

@@ -29,6 +29,11 @@ test.each<[string, FeatureRow | undefined, string]>([
   expect(found).toMatchObject({ sampled: 1, [verdict]: 1, skew: verdict === 'behind' || verdict === 'missing' ? 1 : 0 });
 });
 
+test.each([['behind', NOW - 1], ['ahead', NOW + 1]])('online is %s, and has a feature that the group does not have any more', (verdict, eventTime) => {
+  const online = { ...row(eventTime, NOW, 1), values: { x: 1, gone: true } };
+  expect(report(GROUP, [row(NOW, NOW, 0.1)], [online], NOW)).toMatchObject({ sampled: 1, [verdict]: 1 });
+});
+
 test('what has expired meanwhile does not count', () => {
   expect(report(GROUP, [row(NOW - 60_001, NOW, 1), row(NOW - 60_000, NOW, 1)], [], NOW)).toMatchObject({ sampled: 1, missing: 1 });
 });

@@ -3,7 +3,7 @@ import { array, assert, asyncProperty, boolean, constantFrom, integer, record } 
 import { type Checkpoint, type PartPorts, writePart } from '../../../../runtime/core/backfill/part-writer';
 import { TokenBucket } from '../../../../runtime/core/backfill/token-bucket';
 import { BrainError } from '../../../../runtime/core/errors';
-import { replaces, rowDigest } from '../../../../runtime/core/feature-row';
+import { rankOf, replaces } from '../../../../runtime/core/feature-row';
 import type { FeatureRow, FeatureWrite } from '../../../../runtime/core/ports';
 import { type BackfillPart, type FeatureGroupSchema, onlineKey, type QuarantinedRow } from '../../../../src/contract';
 
@@ -18,7 +18,7 @@ const GROUP: FeatureGroupSchema = {
 };
 const PART: BackfillPart = { group: GROUP, run: 'run', key: 'runs/run/0/part', dryRun: false };
 const NOON = Date.UTC(2026, 0, 1, 12);
-const rank = ({ eventTime, createdTime, values }: FeatureRow) => ({ eventTime, createdTime, digest: rowDigest(GROUP, values) });
+const rank = (row: FeatureRow) => rankOf(GROUP, row);
 
 const lineOf = (id: string, at: number, balance: unknown = '1'): string => JSON.stringify({ id, balance, event_time: NOON + at, created_time: NOON + at });
 const rowOf = (id: string, at: number, balance: number): FeatureWrite => (
@@ -105,6 +105,14 @@ test('writes rows that win, and no other', async () => {
   expect(world.writes).toBe(2);
   expect(world.rows.get('account#1#absent')!.values).toEqual({ balance: '-9007199254740993' });
   expect(world.rows.get('account#1#newer')!.values).toEqual({ balance: 5 });
+});
+
+test('goes on where a stored row has a feature that the group does not have any more', async () => {
+  const world = new World();
+  for (const [id, at] of [['older', 0], ['newer', 9]] as const) world.put({ ...rowOf(id, at, 5), values: { balance: 5, gone: 1 } });
+  world.lines = [lineOf('older', 1), lineOf('newer', 1)];
+  expect(await world.run()).toEqual({ lines: 2, changed: 1, kept: 1, refused: 0, done: true });
+  expect(world.rows.get('account#1#older')!.values).toEqual({ balance: 1 });
 });
 
 test('null rates are of what a writer read of a part and did not refuse, and its age is no matter', async () => {
