@@ -4,6 +4,6 @@ export interface RecallGateOptions {
   readonly k?: number;
   /** Vectors of the index that are asked for, 1 to 500: each is one exact search over all vectors, hours of work for some hundred million. @default 100 */
   readonly sample?: number;
-  /** Least recall, 0 to 1; 0 measures nothing. @default 0.9 */
+  /** Least recall, 0 to 1, where 0 measures nothing. @default 0.9 */
   readonly least?: number;
 }

@@ -63,7 +63,7 @@ export class VectorIndexBuild extends Construct {
   /** ARN of that function. */
   readonly functionArn: string;
 
-  /** A build failed, was stopped, or ran out of time; nothing of what answers has changed. */
+  /** A build failed, was stopped, or ran out of time; what answers is a whole generation. */
   readonly alarms: Alarm[];
 
   private readonly dimensions: { [name: string]: string };
