@@ -3,12 +3,15 @@ import { open } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { openWorkplace } from './assembly';
 import { ASSEMBLY_OPTION, BRAIN_OPTIONS, type Command } from './command';
-import { type Progress, size } from './terminal';
+import { type Progress, size, type Terminal } from './terminal';
 import { EMPTY_ROLLOUT_DOCUMENT, type ModelManifest, Paths, type RolloutDocument } from '../../src/contract';
 import type { DataDirectory } from '../adapters/local/data-directory';
 import { commit, readIfThere, removeUnfinished, replaceFile, syncPath, unfinishedPath, writeSynced } from '../adapters/local/durable-files';
 import { reject, systemCode } from '../adapters/local/local-errors';
 import { requireFiles } from '../adapters/local/manifest-files';
+import type { Natives } from '../adapters/local/natives';
+import { sessionKey } from '../adapters/local/onnx-messages';
+import { OnnxSessions } from '../adapters/local/onnx-sessions';
 import { requireSupported } from '../adapters/local/onnx-types';
 import { digestOf } from '../core/digest';
 import { checkManifest, parseManifest } from '../core/manifest';
@@ -22,15 +25,15 @@ export const MODELS_PUT: Command = {
   positionals: [{ name: 'folder' }],
   summary: 'release a version of a model to the embedded brain',
   details: [
-    `Reads ${Paths.MODEL_MANIFEST_FILE} in the folder, checks it against the brain's declarations and every file against its digest, copies`,
-    'them, and approves the version in the rollout document. The first version of a model becomes stable. A running brain follows at once.',
+    `Reads ${Paths.MODEL_MANIFEST_FILE} in the folder, checks it against the brain's declarations and every file against its digest, loads the`,
+    'model as the brain will where ONNX Runtime is installed, copies the files, and approves the version in the rollout document. The first version of a model becomes stable. A running brain follows at once.',
   ],
   options: {
     stable: { type: 'boolean', shown: '--stable', text: 'make it the stable version' },
     ...ASSEMBLY_OPTION,
     ...BRAIN_OPTIONS,
   },
-  async run(args, { terminal }) {
+  async run(args, { terminal, natives }) {
     const source = resolve(args.positionals[0]);
     const { configuration, data } = openWorkplace(args);
     const bytes = readManifest(source);
@@ -41,6 +44,7 @@ export const MODELS_PUT: Command = {
     checkManifest(manifest, configuration);
     requireSupported(manifest);
     await requireFiles(source, manifest);
+    await requireLoads(source, manifest, natives, terminal);
 
     const lock = data.lock('models');
     try {
@@ -58,6 +62,18 @@ export const MODELS_PUT: Command = {
     }
   },
 };
+
+/**
+ * Loads the version as the brain does: a graph that ONNX Runtime does not take, or whose inputs and outputs are not those of the manifest, is never
+ * released. Fails with MODEL_FAILED, INVALID_MANIFEST, INVALID_MODEL_OUTPUT or RUNTIME_UNAVAILABLE.
+ */
+async function requireLoads(folder: string, manifest: ModelManifest, natives: Natives, terminal: Terminal): Promise<void> {
+  const modules = natives.onnx();
+  if (modules.length === 0) return terminal.warn(`model ${manifest.name} ${manifest.version} is not loaded, only compared with its digests: ONNX Runtime is not installed`);
+  const sessions = new OnnxSessions(modules);
+  await sessions.load(folder, manifest);
+  return sessions.unload(sessionKey(manifest));
+}
 
 function readManifest(folder: string): Buffer {
   const path = join(folder, Paths.MODEL_MANIFEST_FILE);

@@ -1,6 +1,7 @@
-import { appendFileSync, chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { digestOf } from '../../../runtime/core/digest';
 import type { ModelManifest, RolloutDocument } from '../../../src/contract';
 import { bundleCli } from '../../support/cli-bundle';
 import { BRAIN, CliProcess, type Ended, writeAssembly, writeModel } from '../../support/local-brain';
@@ -282,6 +283,32 @@ describe('the assembly', () => {
 
 describe('models put', () => {
   const put = (folder: string, ...flags: string[]) => command('models', 'put', folder, ...flags);
+  const noModel = (folder: string) => {
+    const bytes = Buffer.alloc(100, 7);
+    write('1', { files: [{ path: 'model.onnx', digest: digestOf(bytes), bytes: bytes.length }] });
+    writeFileSync(join(folder, 'model.onnx'), bytes);
+  };
+
+  test.each<[string, Partial<ModelManifest> | undefined, RegExp]>([
+    ['that is no ONNX', undefined, /MODEL_FAILED: ONNX Runtime does not take price\/1: /],
+    ['without a declared output', { outputs: [{ name: 'cost', datatype: 'FP32', shape: [-1, 1] }] }, /INVALID_MANIFEST: the manifest of price\/1 does not fit the model: output 'cost' is not in the model, which has 'price'/],
+    ['with another datatype', { outputs: [{ name: 'price', datatype: 'INT64', shape: [-1, 1] }] }, /INVALID_MANIFEST: .*output 'price' is INT64, in the model float32/],
+    ['with another shape', { outputs: [{ name: 'price', datatype: 'FP32', shape: [-1, 2] }] }, /INVALID_MANIFEST: .*output 'price' has shape \[-1, 2\], in the model \[batch, 1\]/],
+  ])('releases no model %s', async (_, more, error) => {
+    if (more === undefined) noModel(join(work, 'model-1'));
+    else write('1', more);
+    await failing(error, 'models', 'put', join(work, 'model-1'));
+    expect(existsSync(join(data, 'rollout.json'))).toBe(false);
+  });
+
+  test('says that it loads nothing where ONNX Runtime is not installed', async () => {
+    noModel(join(work, 'model-1'));
+    const away = join(work, 'away');
+    cpSync(bundle, away, { recursive: true });
+    const { status, err } = await new CliProcess(join(away, 'thalos-brain.js'), ['models', 'put', join(work, 'model-1'), '--assembly', assembly, '--data-dir', data], away).ended;
+    expect({ status, err }).toEqual({ status: 0, err: 'model price 1 is not loaded, only compared with its digests: ONNX Runtime is not installed\n' });
+  });
+
   const write = (version = '1', more: Partial<ModelManifest> = {}) => writeModel(join(work, `model-${version}`), version, Number(version), more);
   const rollout = () => JSON.parse(readFileSync(join(data, 'rollout.json'), 'utf8')) as RolloutDocument;
 
