@@ -23,6 +23,7 @@ const MEANINGS = {
   NO_PREVIOUS_GENERATION: 'A vector index keeps no generation to go back to.',
   UNKNOWN_MODEL: 'The brain declares no such model.',
   NO_CANDIDATE: 'The rollout document has no candidate for the model.',
+  TOO_LARGE: 'A generation of a vector index is larger than one process holds.',
   MISSING_COLUMN: 'A file lacks a column.',
   UNKNOWN_COLUMN: 'A file has a column that is not declared.',
   INVALID_VALUE: 'A value of a file does not fit its declared type.',

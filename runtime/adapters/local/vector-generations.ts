@@ -9,7 +9,7 @@ import {
 import { join } from 'node:path';
 import { commit, readIfThere, removeUnfinished, replaceFile, syncPath, unfinishedPath, writeSynced } from './durable-files';
 import { FlatIndex } from './flat-index';
-import { messageOf, reject } from './local-errors';
+import { LocalError, messageOf, reject } from './local-errors';
 import type { FeatureValue, VectorIndexSchema } from '../../../src/contract';
 import type { Generation } from '../../core/vectors/generations';
 
@@ -27,6 +27,9 @@ interface About {
   /** Digest of each file. */
   readonly digests: Readonly<Record<string, string>>;
 }
+
+/** Components of the vectors of a generation at most: those of an array of floats (V8 of Node.js 20; 16 GiB). */
+export const MOST_COMPONENTS = 2 ** 32;
 
 /** `id` and the fields that the vector has. */
 export type VectorDocument = readonly [string, Readonly<Record<string, FeatureValue>>];
@@ -51,61 +54,106 @@ export function generationStamp(folder: string): string {
 /** How far a generation is read, bytes. */
 export type ReadProgress = (done: number, total: number) => void;
 
-/** Reads and checks a generation. Fails with DATA_DIR_CORRUPT where its bytes are not those that were written, or are of another declaration. */
+/** Read at a time, so that it can be seen to go on; also what is hashed and written at a time. */
+const PIECE_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Reads and checks a generation. Fails with DATA_DIR_CORRUPT where its bytes are not those that were written, or are of another declaration, and with
+ * TOO_LARGE where there is no memory for its vectors.
+ *
+ * @param pieceBytes that are read at a time
+ */
 export function loadGeneration(
-  folder: string, generation: string, schema: VectorIndexSchema, progress: ReadProgress = () => undefined,
+  folder: string, generation: string, schema: VectorIndexSchema, progress: ReadProgress = () => undefined, pieceBytes = PIECE_BYTES,
 ): LoadedGeneration {
   const corrupt = (text: string, cause?: unknown): never => reject('DATA_DIR_CORRUPT', `generation ${generation} of vector index '${schema.name}' ${text}; import it again`, cause);
+  const documents = new DocumentReader();
   let about: About;
-  let vectors: HashedBytes;
-  let documents: HashedBytes;
+  let vectors: Float32Array<ArrayBuffer>;
+  let digests: Readonly<Record<string, string>>;
   try {
     about = readAbout(folder, generation);
-    const total = [VECTORS, DOCUMENTS].reduce((sum, name) => sum + statSync(join(folder, generation, name)).size, 0);
-    vectors = readHashed(join(folder, generation, VECTORS), (done) => progress(done, total));
-    documents = readHashed(join(folder, generation, DOCUMENTS), (done) => progress(vectors.bytes.length + done, total));
+    const [size, others] = [VECTORS, DOCUMENTS].map((name) => statSync(join(folder, generation, name)).size);
+    vectors = allocate(schema, generation, size);
+    const piece = new Uint8Array(pieceBytes);
+    digests = {
+      [VECTORS]: readHashed(join(folder, generation, VECTORS), pieceBytes, {
+        place: (at, length) => new Uint8Array(vectors.buffer, at, length), progress: (done) => progress(done, size + others),
+      }),
+      [DOCUMENTS]: readHashed(join(folder, generation, DOCUMENTS), pieceBytes, {
+        place: (_, length) => piece.subarray(0, length), taken: (bytes) => documents.add(bytes), progress: (done) => progress(size + done, size + others),
+      }),
+    };
   } catch (error) {
+    if (error instanceof LocalError) throw error;
     return corrupt(`cannot be read (${messageOf(error)})`, error);
   }
   if (about.format !== FORMAT) corrupt(`has format ${about.format}, this release reads ${FORMAT}`);
   if (about.dimension !== schema.dimension) corrupt(`has dimension ${about.dimension}, the brain declares ${schema.dimension}`);
-  for (const [name, { digest }] of [[VECTORS, vectors], [DOCUMENTS, documents]] as const) {
-    if (about.digests[name] !== digest) corrupt(`has another ${name} than was written`);
+  for (const [name, digest] of Object.entries(digests)) if (about.digests[name] !== digest) corrupt(`has another ${name} than was written`);
+  return { generation, index: new FlatIndex(vectors, schema.dimension, schema.similarity), documents: documents.documents };
+}
+
+function allocate({ name }: VectorIndexSchema, generation: string, bytes: number): Float32Array<ArrayBuffer> {
+  const components = Math.floor(bytes / Float32Array.BYTES_PER_ELEMENT);
+  const tooLarge = (cause?: unknown) => reject(
+    'TOO_LARGE', `generation ${generation} of vector index '${name}' has ${bytes} bytes of vectors, for which there is no memory`, cause,
+  );
+  if (components > MOST_COMPONENTS) return tooLarge();
+  try {
+    return new Float32Array(components);
+  } catch (error) {
+    return tooLarge(error);
   }
-  const floats = new Float32Array(vectors.bytes.buffer, 0, vectors.bytes.length / Float32Array.BYTES_PER_ELEMENT);
-  const lines = documents.bytes.toString('utf8').split('\n');
-  lines.pop();
-  return {
-    generation,
-    index: new FlatIndex(floats, schema.dimension, schema.similarity),
-    documents: lines.map((line) => JSON.parse(line) as VectorDocument),
-  };
 }
 
-interface HashedBytes {
-  readonly bytes: Buffer;
-  readonly digest: string;
+interface PieceReader {
+  /** Where the bytes from an offset on are put. */
+  readonly place: (at: number, length: number) => Uint8Array;
+  readonly taken?: (bytes: Uint8Array) => void;
+  readonly progress: (done: number) => void;
 }
 
-/** Read in pieces, so that it can be seen to go on. */
-const PIECE_BYTES = 16 * 1024 * 1024;
-
-function readHashed(path: string, progress: (done: number) => void): HashedBytes {
+/** Reads a file of any size in pieces: no buffer and no text holds as much as an array of floats does. Gives its digest. */
+function readHashed(path: string, pieceBytes: number, { place, taken, progress }: PieceReader): string {
   const file = openSync(path, 'r');
   try {
-    // of its own: not a part of Node's pool, whose offset no array of floats could have
-    const bytes = Buffer.from(new ArrayBuffer(fstatSync(file).size));
+    const { size } = fstatSync(file);
     const hash = createHash('sha256');
-    for (let at = 0; at < bytes.length;) {
-      const read = readSync(file, bytes, at, Math.min(PIECE_BYTES, bytes.length - at), at);
+    for (let at = 0; at < size;) {
+      const piece = place(at, Math.min(pieceBytes, size - at));
+      const read = readSync(file, piece, 0, piece.length, at);
       if (read === 0) break;
-      hash.update(bytes.subarray(at, at + read));
+      const bytes = piece.subarray(0, read);
+      hash.update(bytes);
+      taken?.(bytes);
       at += read;
       progress(at);
     }
-    return { bytes, digest: hash.digest('hex') };
+    return hash.digest('hex');
   } finally {
     closeSync(file);
+  }
+}
+
+const LINE_END = 0x0a;
+
+/** Documents from the bytes of their lines, in pieces of any size. */
+class DocumentReader {
+  readonly documents: VectorDocument[] = [];
+  /** Begin of a line that goes on in the next piece. */
+  private rest: Buffer[] = [];
+
+  add(piece: Uint8Array): void {
+    let from = 0;
+    for (let end = piece.indexOf(LINE_END); end >= 0; end = piece.indexOf(LINE_END, from)) {
+      const line = Buffer.concat([...this.rest, piece.subarray(from, end)]);
+      this.rest = [];
+      this.documents.push(JSON.parse(line.toString('utf8')) as VectorDocument);
+      from = end + 1;
+    }
+    // a copy: the piece is read over
+    if (from < piece.length) this.rest.push(Buffer.from(piece.subarray(from)));
   }
 }
 
@@ -161,7 +209,14 @@ export class GenerationWriter {
 
   addDocuments(documents: readonly VectorDocument[]): void {
     this.count += documents.length;
-    this.documents.write(Buffer.from(documents.map((document) => `${JSON.stringify(document)}\n`).join('')));
+    let lines = '';
+    for (const document of documents) {
+      lines += `${JSON.stringify(document)}\n`;
+      if (lines.length < PIECE_BYTES) continue;
+      this.documents.write(Buffer.from(lines));
+      lines = '';
+    }
+    this.documents.write(Buffer.from(lines));
   }
 
   /** Makes it the generation that answers, in one step, and gives its name. */

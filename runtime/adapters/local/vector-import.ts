@@ -2,18 +2,20 @@
 import { type DuckDb, identifier } from './duckdb';
 import { reject } from './local-errors';
 import { type ColumnType, type ImportColumn, importTable, ROW } from './table-import';
-import { GenerationWriter, type VectorDocument } from './vector-generations';
+import { GenerationWriter, MOST_COMPONENTS, type VectorDocument } from './vector-generations';
 import type { FeatureValue, VectorIndexSchema } from '../../../src/contract';
 import { documentComponents, NO_DIRECTION } from '../../core/vectors/components';
 
 const FIELD_TYPES: Record<VectorIndexSchema['fields'][number]['type'], ColumnType> = { float: 'float64', long: 'int64', keyword: 'string', boolean: 'bool', text: 'string' };
 
 /**
- * Gives the generation's name and the number of vectors. Fails as {@link importTable} does; then the generation before answers on.
+ * Gives the generation's name and the number of vectors. Fails as {@link importTable} does, and with TOO_LARGE; then the generation before answers on.
  * Only for the holder of the index's lock.
+ *
+ * @param most components of all vectors together
  */
 export async function importVectors(
-  db: DuckDb, folder: string, index: VectorIndexSchema, file: string, progress: (done: number, total: number) => void,
+  db: DuckDb, folder: string, index: VectorIndexSchema, file: string, progress: (done: number, total: number) => void, most = MOST_COMPONENTS,
 ): Promise<{ generation: string; count: number }> {
   const columns: ImportColumn[] = [
     { name: 'id', type: 'string', what: "'id'", required: true },
@@ -23,6 +25,10 @@ export async function importVectors(
   const count = await importTable(db, 'vectors', file, columns);
   try {
     if (count === 0) reject('INVALID_VALUE', `${file} holds no vectors; nothing was imported`);
+    if (count * index.dimension > most) {
+      reject('TOO_LARGE', `${file} holds ${count} vectors of ${index.dimension} numbers, and an index on one machine must hold at most ${most} numbers; nothing was imported: `
+        + 'import fewer, or build the index on AWS');
+    }
     await requireDistinctIds(db);
     if (index.similarity === 'cosine') await requireDirections(db);
     return { generation: await build(db, folder, index, count, progress), count };

@@ -1,11 +1,11 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { DuckDb } from '../../../runtime/adapters/local/duckdb';
 import { FlatIndex } from '../../../runtime/adapters/local/flat-index';
 import { findNatives } from '../../../runtime/adapters/local/natives';
-import { GenerationWriter } from '../../../runtime/adapters/local/vector-generations';
+import { GenerationWriter, loadGeneration } from '../../../runtime/adapters/local/vector-generations';
 import { importVectors } from '../../../runtime/adapters/local/vector-import';
 import { FlatVectorSearch } from '../../../runtime/adapters/local/vector-search';
 import { SIMILARITIES, type Similarity, type VectorIndexSchema } from '../../../src/contract';
@@ -165,6 +165,45 @@ describe('the embedded vector store', () => {
     expect(log).toHaveLength(1);
     expect(() => new FlatVectorSearch(() => join(root, 'places'), logger).follow(INDEX)).not.toThrow();
     expect(log[1]).toContain('vector index not loaded');
+  });
+
+  test.each([1, 2, 7, 64, 4096])('is read whole in pieces of %i bytes, which end anywhere', async (pieceBytes) => {
+    const texts = [{ ...rows[0], kind: 'kávézó 🐟' }, { ...rows[1], id: 'bé\n"', kind: 'x'.repeat(200) }, rows[2]];
+    await put(jsonl(texts));
+    const seen: number[] = [];
+    const whole = loadGeneration(join(root, 'places'), '1', INDEX);
+    const pieces = loadGeneration(join(root, 'places'), '1', INDEX, (done) => seen.push(done), pieceBytes);
+    expect(pieces).toEqual(whole);
+    expect(pieces.documents.map(([id, { kind }]) => [id, kind])).toEqual(texts.map(({ id, kind }) => [id, kind]));
+    expect([...pieces.index.vector(1)]).toEqual([1, 0, 0.5]);
+    expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    const size = (name: string) => statSync(join(root, 'places', '1', name)).size;
+    expect(seen.at(-1)).toBe(size('vectors.f32') + size('documents.jsonl'));
+    expect(seen).toHaveLength(Math.ceil(size('vectors.f32') / pieceBytes) + Math.ceil(size('documents.jsonl') / pieceBytes));
+  });
+
+  test.each([['documents.jsonl', Buffer.from('["a",{}]\n{')], ['documents.jsonl', Buffer.from('["a",{}]\n')], ['vectors.f32', Buffer.alloc(35)]])(
+    'whose %s is another one is corrupt', async (name, bytes) => {
+      await put(jsonl(rows));
+      writeFileSync(join(root, 'places', '1', name), bytes);
+      expect(() => loadGeneration(join(root, 'places'), '1', INDEX)).toThrow(/DATA_DIR_CORRUPT: generation 1 of vector index 'places' .*import it again/);
+    });
+
+  test('for whose vectors there is no memory is too large, not corrupt', async () => {
+    await put(jsonl(rows));
+    // a file of holes
+    truncateSync(join(root, 'places', '1', 'vectors.f32'), 2 ** 43);
+    expect(() => loadGeneration(join(root, 'places'), '1', INDEX)).toThrow(/TOO_LARGE: generation 1 of vector index 'places' has 8796093022208 bytes of vectors/);
+    expect(search.follow(INDEX)).toBeUndefined();
+    expect(log).toEqual([expect.stringContaining('TOO_LARGE')]);
+  });
+
+  test('more than one process holds is not imported, and the generation before answers on', async () => {
+    await put(jsonl(rows));
+    const more = importVectors(db, join(root, 'places'), INDEX, jsonl([...rows, { ...rows[0], id: 'd' }], 'more.jsonl'), () => undefined, 11);
+    await expect(more).rejects.toMatchObject({ code: 'TOO_LARGE', message: expect.stringMatching(/more\.jsonl holds 4 vectors of 3 numbers, .* at most 11 numbers; nothing was imported/) });
+    expect(readdirSync(join(root, 'places')).sort()).toEqual(['1', 'current']);
+    expect(await importVectors(db, join(root, 'places'), INDEX, join(root, 'more.jsonl'), () => undefined, 12)).toEqual({ generation: '2', count: 4 });
   });
 
   test('a generation of another dimension than the brain declares does not answer', async () => {
