@@ -15,8 +15,9 @@ export const FEATURES_IMPORT: Command = {
   details: [
     'Reads a .parquet, .csv or .jsonl file whose columns are the entity keys and features of the group, event_time, and created_time if it',
     'has one (otherwise the time of this import). Times are ISO 8601 (UTC where no offset is given), or epoch seconds or milliseconds.',
-    'Online the newest row of each entity wins. Importing the same file again changes nothing; an import that died goes on where it was.',
-    'Rows that do not fit the group go to a file of the quarantine, each with its reason; the others are imported.',
+    'Online the newest row of each entity wins. An import that died goes on where it was.',
+    'Rows that do not fit the group go to a file of the quarantine, each with its reason; the others are imported. Importing the same file again adds',
+    'what was refused and fits since the group was repaired, and nothing else.',
   ],
   options: { ...FEATURE_OPTIONS, strict: { type: 'boolean', shown: '--strict', text: 'import nothing of a file that has a row which does not fit' } },
   async run(args, context) {

@@ -17,10 +17,12 @@ export interface LogEntry {
   readonly addedTime: number;
   readonly file: string;
   readonly rows: number;
-  /** Digest of the file that was imported: importing it again adds nothing. */
+  /** Digest of the file that was imported: importing it again adds what was refused then and fits now, as an entry of its own. */
   readonly source: string;
   /** Rows of the file that went to the quarantine instead. @default 0 */
   readonly quarantined?: number;
+  /** Which rows of the file these are, the first and the last of each run of them. @default - nobody knows: the entry is of an earlier release */
+  readonly refused?: readonly (readonly [first: number, last: number])[];
 }
 
 export class OfflineLog {

@@ -23,16 +23,17 @@ const DIGESTS_AT_ONCE = 65_536;
 export interface Appended {
   /** The snapshot that has the rows of the file. */
   readonly snapshot: number;
+  /** Rows that were added; where none was, those that the file added before. */
   readonly rows: number;
-  /** False where these bytes were imported before. */
+  /** False where these bytes were imported before, and none of the rows that were refused then fits now. */
   readonly added: boolean;
   /** Rows that were not taken. */
   readonly quarantined: number;
   /** Where they are; undefined where there are none. */
   readonly quarantine?: string;
-  /** How many for each reason; empty for a file that was imported before. */
+  /** How many for each reason; empty where none was judged. */
   readonly reasons: ReadonlyMap<QuarantineReason, number>;
-  /** What the rows that were taken show together; empty for a file that was imported before. */
+  /** What the rows that were taken show together. */
   readonly violations: readonly Violation[];
 }
 
@@ -50,7 +51,8 @@ export class OfflineStore extends OfflineLog {
 
   /**
    * Adds the rows of a parquet, CSV or JSON Lines file. Its columns are the group's entity keys and features, `event_time`, and
-   * `created_time`, which is `now` where it is absent. Rows that cannot be taken go to the quarantine. Only for the holder of the group's lock.
+   * `created_time`, which is `now` where it is absent. Rows that cannot be taken go to the quarantine. Of a file that was imported before, only the rows
+   * that were refused then are judged again. Only for the holder of the group's lock.
    */
   async append(group: FeatureGroupSchema, file: string, now: number, options: AppendOptions = {}): Promise<Appended> {
     requireFile(file);
@@ -59,22 +61,35 @@ export class OfflineStore extends OfflineLog {
     this.removeOrphans(group);
     const source = await digestOfFile(file);
     const refused = new QuarantineFile(group, this.data.quarantine(group, source.replace('sha256:', '').slice(0, 16)), basename(file), now);
-    const before = this.entries(group).find((entry) => entry.source === source);
-    if (before) {
-      const { snapshot, rows, quarantined = 0 } = before;
+    const entries = this.entries(group).filter((entry) => entry.source === source);
+    const known = entries.reduce((sum, { rows }) => sum + rows, 0);
+    const before = entries.at(-1);
+    if (before && before.refused === undefined) {
+      const { snapshot, quarantined = 0 } = before;
+      // a later entry took what an earlier one had refused: one that died in between left the file
+      if (quarantined === 0 && entries.length > 1) rmSync(refused.path, { force: true });
       const quarantine = quarantined > 0 ? refused.path : undefined;
-      return { snapshot, rows, added: false, quarantined, quarantine, reasons: refused.reasons, violations: [] };
+      return { snapshot, rows: known, added: false, quarantined, quarantine, reasons: refused.reasons, violations: [] };
     }
-    const columns = columnsOf(group, now);
+    // a feature that was declared after the first import is no column of the file
+    const columns = columnsOf(group, now).map((column) => (before && !column.required ? { ...column, optional: true } : column));
     const profile = new BatchProfile(group);
     try {
-      const rows = await importTable(this.db, 'imported', file, columns, quarantineOf(group, { refused, profile, now, ...options }));
+      const judging = { refused, profile, now, again: before?.refused, ...options };
+      const rows = await importTable(this.db, 'imported', file, columns, quarantineOf(group, judging));
       const quarantine = refused.commit();
-      if (rows === 0) reject('INVALID_VALUE', `${file} holds no rows${refused.rows > 0 ? ` that can be taken, ${refused.rows} are in ${refused.path}` : ''}; nothing was imported`);
+      const refusals = { quarantined: refused.rows, quarantine, reasons: refused.reasons };
+      if (rows === 0 && before) return { snapshot: before.snapshot, rows: known, added: false, ...refusals, violations: [] };
+      if (rows === 0) {
+        const taken = refused.rows > 0 ? ` that can be taken, ${refused.rows} are in ${refused.path}` : '';
+        reject('INVALID_VALUE', `${file} holds no rows${taken}; nothing was imported`);
+      }
       const snapshot = this.latest(group) + 1;
       const name = await this.writeParquet(group, snapshot, columns);
-      this.add(group, { snapshot, addedTime: now, file: name, rows, source, ...refused.rows > 0 ? { quarantined: refused.rows } : {} });
-      return { snapshot, rows, added: true, quarantined: refused.rows, quarantine, reasons: refused.reasons, violations: profile.violations(now) };
+      const left = refused.rows > 0 && { quarantined: refused.rows, refused: refused.ranges };
+      this.add(group, { snapshot, addedTime: now, file: name, rows, source, ...left });
+      if (before && refused.rows === 0) rmSync(refused.path, { force: true });
+      return { snapshot, rows, added: true, ...refusals, violations: profile.violations(now) };
     } finally {
       refused.close();
       await this.db.run('DROP TABLE IF EXISTS imported');

@@ -12,6 +12,8 @@ export class QuarantineFile {
   rows = 0;
   /** Of these, how many for each reason. */
   readonly reasons = new Map<QuarantineReason, number>();
+  /** Which rows of the file: the first and the last of those that follow each other. */
+  readonly ranges: [first: number, last: number][] = [];
   private unfinished: string | undefined;
   private descriptor: number | undefined;
   private piece = '';
@@ -19,11 +21,14 @@ export class QuarantineFile {
   /** @param source what the rows came from, as the file says it */
   constructor(private readonly group: FeatureGroupSchema, readonly path: string, private readonly source: string, private readonly now: number) {}
 
-  /** @param record JSON text of the row as it came */
+  /** To be called in the order of the rows. @param record JSON text of the row as it came */
   add(row: number, refusal: Refusal, record: string): void {
     const { record: _, ...line } = quarantinedRow(this.group, refusal, { source: this.source, row, record: undefined, now: this.now });
     this.piece += `${JSON.stringify(line).slice(0, -1)},"record":${record}}\n`;
     this.rows++;
+    const range = this.ranges.at(-1);
+    if (range?.[1] === row - 1) range[1] = row;
+    else this.ranges.push([row, row]);
     this.reasons.set(refusal.reason, (this.reasons.get(refusal.reason) ?? 0) + 1);
     if (this.piece.length >= PIECE) this.flush();
   }

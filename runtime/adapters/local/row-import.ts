@@ -1,5 +1,6 @@
 /** The columns of a feature group in a file, and what happens to rows that do not fit them. */
 import { type DuckDb, identifier } from './duckdb';
+import type { LogEntry } from './offline-log';
 import type { QuarantineFile } from './quarantine-file';
 import { type ImportColumn, type Quarantine, ROW } from './table-import';
 import { type FeatureGroupSchema, type FeatureValue, OfflineColumn } from '../../../src/contract';
@@ -26,11 +27,13 @@ export interface Judging {
   readonly profile: BatchProfile;
   readonly now: number;
   readonly strict?: boolean;
+  /** Rows of the file that were refused before: no other is looked at. @default - all rows */
+  readonly again?: LogEntry['refused'];
   readonly progress?: (done: number, total: number) => void;
 }
 
 /** Judges typed rows by what their group expects. */
-export function quarantineOf(group: FeatureGroupSchema, { refused, profile, now, strict = false, progress }: Judging): Quarantine {
+export function quarantineOf(group: FeatureGroupSchema, { refused, profile, now, strict = false, again, progress }: Judging): Quarantine {
   const check = new RowCheck(group);
   const [keys, features] = [group.entityKeys.length, check.judged];
   // int64 beyond 2^53 as text, as everywhere
@@ -38,6 +41,7 @@ export function quarantineOf(group: FeatureGroupSchema, { refused, profile, now,
   let done = 0;
   return {
     strict,
+    only: again,
     judged: [`${OfflineColumn.EVENT_TIME}::DOUBLE`, `${OfflineColumn.CREATED_TIME}::DOUBLE`, ...group.entityKeys.map(({ name }) => `CAST(${identifier(name)} AS VARCHAR)`), ...values],
     judge: ([, eventTime, createdTime, ...rest], total) => {
       const row = {

@@ -35,6 +35,8 @@ export interface ImportColumn extends SourceColumn {
 export interface Quarantine {
   /** One refused row refuses the file, with INVALID_VALUE. */
   readonly strict: boolean;
+  /** The rows of the file that count, the first and the last of each run of them. @default - all rows */
+  readonly only?: readonly (readonly [first: number, last: number])[];
   /** SQL of what {@link judge} sees of a row, behind {@link ROW}; `total` rows come. */
   readonly judged: readonly string[];
   judge(row: readonly unknown[], total: number): Refusal | undefined;
@@ -65,9 +67,11 @@ export async function importTable(
     const refusals = new Map<number, Refusal>();
     const unreadable = new Map<number, string>();
     for (const { row, text, line } of await readTexts(db, raw, file, columns, quarantine !== undefined)) {
+      if (quarantine?.only?.some(([first, last]) => row >= first && row <= last) === false) continue;
       refusals.set(row, { reason: 'UNREADABLE', text });
       unreadable.set(row, line);
     }
+    if (quarantine?.only) await keepOnly(db, raw, quarantine.only);
     const typed = columns.map((column) => `${typedSql(column)} AS ${identifier(column.name)}`);
     await db.run(`CREATE TEMP TABLE ${table} AS SELECT ${ROW}, ${typed.join(', ')} FROM ${raw} ORDER BY ${ROW}`);
     await refuseMisfits(db, { raw, table, columns }, refusals);
@@ -80,6 +84,17 @@ export async function importTable(
     throw error;
   } finally {
     await db.run(`DROP TABLE IF EXISTS ${raw}`);
+  }
+}
+
+/** Takes every other row out of the table. */
+async function keepOnly(db: DuckDb, raw: string, ranges: NonNullable<Quarantine['only']>): Promise<void> {
+  await db.run('CREATE OR REPLACE TABLE ranges (first_row BIGINT, last_row BIGINT)');
+  try {
+    await db.append('ranges', ranges.map(([first, last]) => [BigInt(first), BigInt(last)]));
+    await db.run(`DELETE FROM ${raw} WHERE NOT EXISTS (SELECT 1 FROM ranges WHERE ${ROW} BETWEEN first_row AND last_row)`);
+  } finally {
+    await db.run('DROP TABLE ranges');
   }
 }
 

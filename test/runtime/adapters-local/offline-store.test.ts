@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataDirectory } from '../../../runtime/adapters/local/data-directory';
@@ -264,7 +264,93 @@ describe('the embedded offline store', () => {
     test('once: the same file again says where they are', async () => {
       const path = csv('eu,1,2026-01-01,1,,,,,', 'eu,2,2026-01-01,many,,,,,');
       const first = await append(path);
-      expect(await append(path)).toEqual({ ...first, reasons: new Map(), added: false });
+      expect(await append(path)).toEqual({ ...first, added: false });
+      expect(store.paths(GROUP)).toHaveLength(1);
+    });
+
+    describe('and when the group was repaired, the same file adds what was refused', () => {
+      const limited = (max: number) => ({
+        ...GROUP, features: GROUP.features.map((each) => (each.name === 'trips' ? { ...each, expectations: { min: 0, max } } : each)),
+      });
+      const LATER = NOW + 60_000;
+      const again = (path: string, group: FeatureGroupSchema, strict = false) => store.append(group, path, LATER, { strict });
+      const rowsOf = async (group: FeatureGroupSchema) => (
+        (await written(0, group)).map(({ entity, createdTime, values: { trips } }) => [entity[1], trips, createdTime])
+      );
+      const mixed = () => csv('eu,1,2026-01-01,1,,,,,', 'eu,2,2026-01-01,20,,,,,', 'eu,3,2026-01-01,many,,,,,', 'eu,4', 'eu,5,2026-01-01,5,,,,,', 'eu,6,2026-01-01,30,,,,,', 'eu,7,2026-01-01,200,,,,,');
+      const TAKEN = [['1', 1, NOW], ['5', 5, NOW], ['2', 20, LATER], ['6', 30, LATER]];
+
+      test('as a snapshot of its own, known from then on; the others stay in the quarantine', async () => {
+        const path = mixed();
+        const { quarantine } = await append(path, limited(9));
+        expect(quarantined(quarantine).map(({ row }) => row)).toEqual([2, 3, 4, 6, 7]);
+        expect(await again(path, limited(99))).toEqual({
+          snapshot: 2, rows: 2, added: true, quarantined: 3, quarantine, reasons: new Map([['WRONG_TYPE', 1], ['UNREADABLE', 1], ['OUT_OF_RANGE', 1]]), violations: [],
+        });
+        expect(await rowsOf(GROUP)).toEqual(TAKEN);
+        expect(quarantined(quarantine).map(({ row }) => row)).toEqual([3, 4, 7]);
+        // and nothing more
+        expect(await again(path, limited(99))).toMatchObject({ snapshot: 2, rows: 4, added: false, quarantined: 3, quarantine });
+        expect(await rowsOf(GROUP)).toEqual(TAKEN);
+      });
+
+      test('also those whose feature was not declared, until none is left', async () => {
+        const path = file('in.jsonl', ['{"region":"eu","driver":1,"event_time":1767225600}', '{"region":"eu","driver":2,"event_time":1767225600,"city":"Bern"}', ''].join('\n'));
+        const { quarantine } = await append(path);
+        const later = { ...GROUP, features: [...GROUP.features, feature('city', 'string')] };
+        expect(await again(path, later)).toMatchObject({ snapshot: 2, rows: 1, added: true, quarantined: 0, quarantine: undefined });
+        expect((await written(0, later)).map(({ entity, values: { city } }) => [entity[1], city])).toEqual([['1', null], ['2', 'Bern']]);
+        expect(existsSync(quarantine!)).toBe(false);
+        // as an import leaves it that died before it removed it
+        writeFileSync(quarantine!, '{}\n');
+        expect(await again(path, later)).toMatchObject({ snapshot: 2, rows: 2, added: false, quarantined: 0, quarantine: undefined });
+        expect(existsSync(quarantine!)).toBe(false);
+      });
+
+      test('also where the file lacks a feature that was declared since', async () => {
+        const path = mixed();
+        await append(path, limited(9));
+        const repaired = limited(99);
+        expect(await again(path, { ...repaired, features: [...repaired.features, feature('city', 'string')] })).toMatchObject({ rows: 2, added: true });
+      });
+
+      test('not where it is strict and a row is left that does not fit', async () => {
+        const path = mixed();
+        const { quarantine } = await append(path, limited(9));
+        await expect(again(path, limited(99), true)).rejects.toThrow(/row 3: feature 'trips' must be int32, got 'many'; .*nothing was imported/);
+        expect(await rowsOf(GROUP)).toEqual(TAKEN.slice(0, 2));
+        expect(quarantined(quarantine)).toHaveLength(5);
+        expect(await again(path, limited(999))).toMatchObject({ rows: 3, quarantined: 2 });
+      });
+
+      test.each(['before its rows are a file', 'before they are on record', 'after that'])('once, where it died %s', async (moment) => {
+        const path = mixed();
+        await append(path, limited(9));
+        const steps = store as unknown as { writeParquet(...args: unknown[]): Promise<string>; add(...args: unknown[]): void };
+        const add = steps.add.bind(store);
+        if (moment === 'before its rows are a file') {
+          jest.spyOn(steps, 'writeParquet').mockRejectedValueOnce(new Error('killed'));
+        } else {
+          jest.spyOn(steps, 'add').mockImplementationOnce((...args) => {
+            if (moment === 'after that') add(...args);
+            throw new Error('killed');
+          });
+        }
+        await expect(again(path, limited(99))).rejects.toThrow('killed');
+        expect(await again(path, limited(99))).toMatchObject({ snapshot: 2, quarantined: 3 });
+        expect(await rowsOf(GROUP)).toEqual(TAKEN);
+        expect(await again(path, limited(999))).toMatchObject({ snapshot: 3, rows: 1, added: true, quarantined: 2 });
+      });
+
+      test('not where the entry is of an earlier release, which did not say which rows they were', async () => {
+        const path = mixed();
+        const { quarantine } = await append(path, limited(9));
+        const log = join(data.offline(GROUP), 'log', '00000001.json');
+        const { refused: _, ...entry } = JSON.parse(readFileSync(log, 'utf8')) as object & { refused: unknown };
+        writeFileSync(log, JSON.stringify(entry));
+        const same = { snapshot: 1, rows: 2, added: false, quarantined: 5, quarantine, reasons: new Map(), violations: [] };
+        expect(await again(path, limited(99))).toEqual(same);
+      });
     });
 
     test('and adds nothing where none fits', async () => {
