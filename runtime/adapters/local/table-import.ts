@@ -226,10 +226,21 @@ async function moveRefused(db: DuckDb, { raw, table, columns }: Tables, { quaran
     const records = new Map<number, string>();
     for await (const chunk of db.chunks(`SELECT ${ROW}::DOUBLE, ${LINE}, ${texts.join(', ')} FROM ${raw} ${among}`)) {
       for (const [row, line, ...values] of chunk.getRows() as [number, string | null, ...(string | null)[]][]) {
-        records.set(row, line ?? JSON.stringify(Object.fromEntries(columns.map(({ name }, column) => [name, values[column]]))));
+        const byColumn = () => JSON.stringify(Object.fromEntries(columns.map(({ name }, column) => [name, values[column]])));
+        records.set(row, line === null ? byColumn() : recordOf(line));
       }
     }
     await db.run(`DELETE FROM ${table} ${among}`);
     for (const row of piece) quarantine.refused(row, refusals.get(row)!, records.get(row) ?? JSON.stringify(unreadable.get(row)));
+  }
+}
+
+/** DuckDB takes `NaN` and `Infinity` for JSON, which others do not. */
+function recordOf(line: string): string {
+  try {
+    JSON.parse(line);
+    return line;
+  } catch {
+    return JSON.stringify(line);
   }
 }

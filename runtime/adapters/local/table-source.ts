@@ -82,10 +82,15 @@ async function readCsv(db: DuckDb, raw: string, file: string, columns: readonly 
   const { delimiter, names } = split.reduce((best, next) => (known(next) > known(best) ? next : best));
   const present = presentColumns(file, names, columns);
   const types = names.map((name) => `${literal(name)}: 'VARCHAR'`).join(', ');
-  const source = `read_csv(${literal(file)}, auto_detect = false, header = true, columns = {${types}}, delim = ${literal(delimiter)}, quote = '"', escape = '"',
-    allow_quoted_nulls = false, max_line_size = ${LONGEST_LINE}, store_rejects = true, rejects_table = '${REJECTS}', rejects_scan = '${SCANS}')`;
+  const create = (path: string) => createRaw(db, raw, file, `read_csv(${literal(path)}, auto_detect = false, header = true, columns = {${types}}, delim = ${literal(delimiter)},
+    quote = '"', escape = '"', allow_quoted_nulls = false, max_line_size = ${LONGEST_LINE},
+    store_rejects = true, rejects_table = '${REJECTS}', rejects_scan = '${SCANS}')`, columns, present);
+  const copy = join(db.folder, 'lines.csv');
   try {
-    await createRaw(db, raw, file, source, columns, present);
+    await create(file).catch(async () => {
+      await pipeline(createReadStream(file), oneLineEnd, createWriteStream(copy, { mode: 0o600 }));
+      await create(copy);
+    });
     // a line with two faults stands there twice
     const rows = await db.rows(`SELECT line - 1 AS row, any_value(csv_line) AS line, any_value(error_message) AS text FROM ${REJECTS} GROUP BY row ORDER BY row`);
     const lines = rows.map(({ row, line, text }) => ({ row: Number(row), line: String(line).trim(), text: String(text) }));
@@ -93,7 +98,24 @@ async function readCsv(db: DuckDb, raw: string, file: string, columns: readonly 
     return lines;
   } finally {
     for (const table of [REJECTS, SCANS]) await db.run(`DROP TABLE IF EXISTS ${table}`);
+    rmSync(copy, { force: true });
   }
+}
+
+/** CRLF becomes LF, but in quotes: DuckDB reads no file that has both. */
+async function* oneLineEnd(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let quoted = false;
+  let held = '';
+  for await (const chunk of bytes) {
+    const text = held + chunk.toString('latin1');
+    held = text.endsWith('\r') ? '\r' : '';
+    const whole = text.slice(0, text.length - held.length);
+    yield Buffer.from(whole.replace(/"|\r\n/g, (found) => {
+      if (found === '"') quoted = !quoted;
+      return found === '"' || quoted ? found : '\n';
+    }), 'latin1');
+  }
+  yield Buffer.from(held);
 }
 
 /** Rows after a line that could not be read are numbered as if it had been. */

@@ -223,6 +223,21 @@ describe('the embedded offline store', () => {
       expect(readdirSync(db.folder)).toEqual([]);
     });
 
+    test('of CSV whose lines end in two ways', async () => {
+      const lines = ['eu,1,2026-01-01,1,,,,,"a\r\nb"\r\n', 'eu,2,2026-01-01,2,,,,,\n', 'eu,3\r\n', 'eu,4,2026-01-01,4,,,,,\r\n'];
+      const { quarantine, rows } = await append(file('in.csv', `${HEADER}\n${lines.join('')}`));
+      expect(rows).toBe(3);
+      expect((await written()).map(({ values: { trips, vehicle } }) => [trips, vehicle])).toEqual([[1, 'a\r\nb'], [2, null], [4, null]]);
+      expect(quarantined(quarantine)).toMatchObject([{ reason: 'UNREADABLE', record: 'eu,3' }]);
+      expect(readdirSync(db.folder)).toEqual([]);
+    });
+
+    test('of JSON Lines with what only DuckDB takes for JSON, as lines of JSON', async () => {
+      const line = '{"region":"eu","driver":1,"event_time":1767268800,"earnings":NaN}';
+      const { quarantine } = await append(file('in.jsonl', `${line}\n{"region":"eu","driver":2,"event_time":1767268800,"trips":1}\n`));
+      expect(quarantined(quarantine)).toMatchObject([{ row: 1, reason: 'NOT_FINITE', column: 'earnings', record: line }]);
+    });
+
     test.each(['event_time', 'created_time'])('of parquet and CSV, where %s is no time that can be told', async (column) => {
       const times = ['infinity', '-infinity', '294000-01-01', '290000-01-01 (BC)', '0044-03-15 (BC)'];
       const others = ['2026-01-01', '1000-01-01'];
