@@ -7,7 +7,7 @@ import { importEmbedded, shownReasons } from './features-import';
 import { count, type Terminal } from './terminal';
 import { OfflineColumn } from '../../src/contract';
 import { type JsonLine, jsonLines, objectOf } from '../adapters/local/json-lines';
-import { messageOf, reject, systemCode } from '../adapters/local/local-errors';
+import { LocalError, messageOf, reject, systemCode } from '../adapters/local/local-errors';
 import type { FeatureRecord } from '../core/data-quality/row-reader';
 import { BrainError } from '../core/errors';
 import type { PutOutcome } from '../feature-client/api';
@@ -24,8 +24,8 @@ export const FEATURES_PUT: Command = {
   summary: 'write a row of a feature group, or many from JSON lines',
   details: [
     'A row is written as column=value for each entity key and feature; without event_time it is true from now on. --json - reads rows from standard',
-    'input, one JSON object a line; --json <file> from a file. The newest row of each entity wins. Rows that do not fit go to the quarantine,',
-    'lines that are no JSON object too; the others are written.',
+    'input, one JSON object a line with an event_time of its own; --json <file> from a file. The newest row of each entity wins. Rows that do not fit',
+    'go to the quarantine, lines that are no JSON object too; the others are written.',
   ],
   options: { ...FEATURE_OPTIONS, json: { type: 'string', shown: '--json <file>', text: 'read rows as JSON lines; - is standard input' } },
   async run(args, context) {
@@ -43,11 +43,15 @@ export const FEATURES_PUT: Command = {
 async function putEmbedded(target: FeatureTarget, one: FeatureRecord | undefined, json: string | undefined, context: Parameters<Command['run']>[1]): Promise<void> {
   if (json !== undefined && json !== '-') return importEmbedded(target, json, {}, context);
   const folder = mkdtempSync(join(tmpdir(), 'thalos-put-'));
+  const file = join(folder, 'put.jsonl');
   try {
-    const file = join(folder, 'put.jsonl');
     writeFileSync(file, one ? `${JSON.stringify(one)}\n` : await standardInput(), { mode: 0o600 });
     // whoever writes one row wants to know what is wrong with it
     return await importEmbedded(target, file, { strict: one !== undefined }, context);
+  } catch (error) {
+    // the file is nobody's but ours
+    if (error instanceof LocalError) reject(error.code, error.text.replaceAll(file, one ? 'the row' : 'standard input'), error);
+    throw error;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -126,10 +130,14 @@ async function* fileBytes(file: string): AsyncGenerator<Buffer> {
 /** The row that `column=value` words stand for, whose texts are read as those of a file. */
 function recordOf(words: readonly string[], now: number): FeatureRecord {
   const record: Record<string, unknown> = { [OfflineColumn.EVENT_TIME]: now };
+  const given = new Set<string>();
   for (const word of words) {
     const at = word.indexOf('=');
     if (at < 1) reject('USAGE', `'${word}' must be <column>=<value>`);
-    record[word.slice(0, at)] = word.slice(at + 1);
+    const name = word.slice(0, at);
+    if (given.has(name)) reject('USAGE', `${name}= is there twice`);
+    given.add(name);
+    record[name] = word.slice(at + 1);
   }
   return record;
 }

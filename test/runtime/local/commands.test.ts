@@ -135,8 +135,9 @@ describe('a row', () => {
   test.each([
     [['driver=ann', 'trips=many'], "error: INVALID_VALUE: row 1: feature 'trips' must be int32, got 'many'; nothing was imported\n"],
     [['driver=ann', 'rating=NaN'], "error: INVALID_VALUE: row 1: feature 'rating' must be float64, got 'NaN'; nothing was imported\n"],
-    [['trips=1'], /^error: MISSING_COLUMN: .* lacks entity key 'driver'/],
-    [['driver=ann', 'colour=red'], /^error: UNKNOWN_COLUMN: .*'colour', which is not declared/],
+    [['trips=1'], /^error: MISSING_COLUMN: the row lacks entity key 'driver'/],
+    [['driver=ann', 'colour=red'], /^error: UNKNOWN_COLUMN: the row has the column 'colour', which is not declared/],
+    [['driver=ann', 'driver=bob'], /^error: USAGE: driver= is there twice/],
     [['driver'], /^error: USAGE: 'driver' must be <column>=<value>/],
     [[], /^error: USAGE: features put needs either column=value or --json/],
     [['driver=ann', '--stream', 'x'], /^error: USAGE: --stream needs --table/],
