@@ -81,7 +81,9 @@ export function loadGeneration(
         place: (at, length) => new Uint8Array(vectors.buffer, at, length), progress: (done) => progress(done, size + others),
       }),
       [DOCUMENTS]: readHashed(join(folder, generation, DOCUMENTS), pieceBytes, {
-        place: (_, length) => piece.subarray(0, length), taken: (bytes) => documents.add(bytes), progress: (done) => progress(size + done, size + others),
+        place: (_, length) => piece.subarray(0, length),
+        taken: (bytes) => documents.add(bytes),
+        progress: (done) => progress(size + done, size + others),
       }),
     };
   } catch (error) {

@@ -193,7 +193,7 @@ describe('the embedded vector store', () => {
     await put(jsonl(rows));
     // a file of holes
     truncateSync(join(root, 'places', '1', 'vectors.f32'), 2 ** 43);
-    expect(() => loadGeneration(join(root, 'places'), '1', INDEX)).toThrow(/TOO_LARGE: generation 1 of vector index 'places' has 8796093022208 bytes of vectors/);
+    expect(() => loadGeneration(join(root, 'places'), '1', INDEX)).toThrow(/^TOO_LARGE: generation 1 of vector index 'places' has 8796093022208 bytes of vectors/);
     expect(search.follow(INDEX)).toBeUndefined();
     expect(log).toEqual([expect.stringContaining('TOO_LARGE')]);
   });
