@@ -45,6 +45,9 @@ export function scannedBytes(dimension: number): number {
   return 4 * dimension;
 }
 
+/** Objects that one build takes: what the loads of all give together, two characters each, must fit into the 256 KiB that an execution carries. */
+export const MAX_VECTOR_PARTS = 100_000;
+
 /** One object of the source: what the step `begin` pins, and the step `load` reads. */
 export interface VectorPart {
   readonly part: number;
@@ -111,7 +114,7 @@ export const VECTOR_INDEX_DIMENSION = 'VectorIndex';
 
 /** Errors of a build that another try does not change: it is given up, and what it made is deleted. All others leave it as it is, to be gone on with. */
 export const FINAL_BUILD_ERRORS = [
-  'INVALID_INPUT', 'SOURCE_EMPTY', 'SOURCE_CHANGED', 'INVALID_VECTOR', 'DUPLICATE_VECTOR', 'RECALL_TOO_LOW', 'GRAPH_MEMORY_EXHAUSTED', 'BUILD_REFUSED',
+  'INVALID_INPUT', 'SOURCE_EMPTY', 'TOO_MANY_OBJECTS', 'SOURCE_CHANGED', 'INVALID_VECTOR', 'DUPLICATE_VECTOR', 'RECALL_TOO_LOW', 'GRAPH_MEMORY_EXHAUSTED', 'BUILD_REFUSED',
 ] as const;
 
 /** Errors that say that the build is not this one's any more, or not yet: nothing is deleted. */

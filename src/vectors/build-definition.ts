@@ -93,7 +93,7 @@ export function buildDefinition(props: BuildDefinitionProps): { StartAt: string;
             Next: 'IsPartLoaded',
           },
           IsPartLoaded: { Type: 'Choice', Choices: [{ Condition: '{% $states.input.done %}', Next: 'PartLoaded' }], Default: 'LoadPart' },
-          // a digit for each: those of all parts must fit into the data of an execution
+          // a digit for each: those of all parts must fit into the data of an execution (MAX_VECTOR_PARTS)
           PartLoaded: { Type: 'Succeed', Output: '{% 0 %}' },
           PartRefused: { Type: 'Succeed', Output: '{% 1 %}' },
         },

@@ -6,7 +6,7 @@ import { OpenSearchRefusal } from '../../runtime/adapters/aws/opensearch-http';
 import { VectorSource } from '../../runtime/adapters/aws/vector-source';
 import { BUILD_ERRORS } from '../../runtime/core/vectors/build-errors';
 import { VectorBuildSteps } from '../../runtime/handlers/vector-build.lambda';
-import { FINAL_BUILD_ERRORS, FOREIGN_BUILD_ERRORS, VectorMetric, type VectorIndexSchema } from '../../src/contract';
+import { FINAL_BUILD_ERRORS, FOREIGN_BUILD_ERRORS, MAX_VECTOR_PARTS, VectorMetric, type VectorIndexSchema } from '../../src/contract';
 import { buildDefinition } from '../../src/vectors/build-definition';
 import { MemoryCluster } from '../runtime/core/vectors/memory-cluster.fixture';
 import { VirtualClock } from '../support/asl/clock';
@@ -219,6 +219,17 @@ describe('the state machine of a build', () => {
     expect(failed).toMatchObject({ status: 'FAILED', error: 'INVALID_VECTOR', cause: expect.stringMatching(/s3:\/\/vectors\/bad\/\d+.jsonl, line 1/) });
     expect(failed.entered).toContain('Abandon');
     expect(world.cluster.stored?.record.build).toBeUndefined();
+  });
+
+  test('a source of more objects than the loads of an execution can tell of is refused before anything is loaded or written down', async () => {
+    const world = new World();
+    for (let at = 0; at <= MAX_VECTOR_PARTS; at++) world.bucket.put(`many/${at}.jsonl`, '');
+    const failed = await world.run({ prefix: 'many/' }, { name: 'many' });
+    expect(failed).toMatchObject({ status: 'FAILED', error: 'TOO_MANY_OBJECTS', cause: expect.stringMatching(/s3:\/\/vectors\/many\/ has more than 100000 objects.*fewer and larger/) });
+    expect(failed.entered.filter((state) => state === 'Begin')).toHaveLength(1);
+    expect(world.cluster.stored).toBeUndefined();
+    expect([...world.bucket.objects.keys()].filter((key) => key.startsWith('builds/'))).toEqual([]);
+    expect(JSON.stringify(new Array(MAX_VECTOR_PARTS).fill(0)).length).toBeLessThan(256 * 1024);
   });
 
   test('a refusal that cannot be written down is a bad moment, and one that is gone is still a refusal', async () => {

@@ -4,7 +4,7 @@ import { createGunzip } from 'node:zlib';
 import { GetObjectCommand, NoSuchKey, paginateListObjectsV2, PutObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3';
 import { unavailable } from './failures';
 import { linesOf } from './text-lines';
-import type { VectorPart } from '../../../src/contract';
+import { MAX_VECTOR_PARTS, type VectorPart } from '../../../src/contract';
 import { BuildError, type BuildErrorCode, stop } from '../../core/vectors/build-errors';
 
 const PRECONDITION_FAILED = 412;
@@ -26,7 +26,7 @@ export class VectorSource {
   constructor(private readonly client: S3Client) {}
 
   /**
-   * The parts that the build reads, in the order of their keys: written down by its first run, read by every later one.
+   * The parts that the build reads, in the order of their keys: written down by its first run, read by every later one. Fails with TOO_MANY_OBJECTS.
    *
    * @param manifest where the list is kept, as a JSON array
    */
@@ -37,6 +37,10 @@ export class VectorSource {
     for await (const page of paginateListObjectsV2({ client: this.client }, { Bucket: bucket, Prefix: prefix })) {
       for (const { Key: key, ETag: etag, Size: bytes } of page.Contents ?? []) {
         if (key !== undefined && etag !== undefined && OBJECTS.test(key)) parts.push({ part: parts.length, key, etag, bytes: bytes ?? 0 });
+      }
+      if (parts.length > MAX_VECTOR_PARTS) {
+        stop('TOO_MANY_OBJECTS', `s3://${bucket}/${prefix} has more than ${MAX_VECTOR_PARTS} objects of vectors, and a build takes no more: `
+          + 'write fewer and larger ones, of up to some hundred MiB');
       }
     }
     await this.write(manifest, parts);

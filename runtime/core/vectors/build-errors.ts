@@ -6,6 +6,7 @@ export const BUILD_ERRORS = {
   BUILD_REFUSED: 'The vector store refuses what a build or a drill asks of it, and would refuse it again: a setting, a mapping, or an index that is gone.',
   INVALID_INPUT: 'The input of an execution names no folder of the source, and asks for no return either.',
   SOURCE_EMPTY: 'The source of a build holds no vector.',
+  TOO_MANY_OBJECTS: 'The source of a build has more objects than one build takes.',
   SOURCE_CHANGED: 'An object of the source is no longer the one that the build began with.',
   INVALID_VECTOR: 'A line of the source is no document of the vector index.',
   DUPLICATE_VECTOR: 'The source holds an id more than once.',
