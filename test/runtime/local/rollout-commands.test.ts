@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { RolloutDocument } from '../../../src/contract';
+import type { ModelManifest, RolloutDocument } from '../../../src/contract';
 import { bundleCli } from '../../support/cli-bundle';
 import { askPrice, CliProcess, eventually, writeAssembly, writeModel } from '../../support/local-brain';
 
@@ -57,14 +57,34 @@ test('a candidate that is taken away stays approved, and its settings are not th
   expect(price().candidate).toEqual({ version: '3', weight: 1, mode: 'canary' });
 });
 
+const enrichment: ModelManifest['enrichment'] = {
+  entities: [{ input: 'driver', datatype: 'BYTES' }],
+  features: [{ tensor: 'features', keys: ['driver'], groups: [{ group: 'drivers', features: ['trips', 'rating'] }] }],
+  vectors: [{ input: 'place', index: 'places', k: 1, tensor: 'nearby', fields: ['fare'], fill: 0, flag: 'neighbours' }],
+};
+
 test('flags are turned by name, and what else stands there stays', async () => {
-  await put('1', '2');
+  await put('1');
+  expect((await command('models', 'put', writeModel(join(work, '2'), '2', 2, { enrichment }))).status).toBe(0);
   await rollout('set', 'price', '--candidate', '2', '--weight', '5');
   expect(await rollout('set', 'price', '--flag', 'neighbours=off')).toContain('; off: neighbours;');
-  await rollout('set', 'price', '--flag', 'trips=on');
+  await command('rollout', 'set', 'price', '--flag', 'trips=on');
   expect(price()).toMatchObject({ candidate: { version: '2', weight: 5 }, flags: { neighbours: false, trips: true } });
   await rollout('rollback', 'price');
   expect(price().flags).toEqual({ neighbours: false, trips: true });
+  expect(await rollout('show', 'price')).toBe('price: version 1 is stable; on: trips; off: neighbours; approved: 1, 2\n');
+});
+
+test('a flag that no approved version names is turned, and told', async () => {
+  await put('1');
+  expect((await command('models', 'put', writeModel(join(work, '2'), '2', 2, { enrichment }))).status).toBe(0);
+  writeFileSync(join(data, 'artifacts', 'models', 'price', '1', 'brain-model.json'), 'damaged');
+  expect(await command('rollout', 'set', 'price', '--flag', 'neighbors=off')).toMatchObject({
+    status: 0,
+    out: 'price: version 1 is stable; off: neighbors; approved: 1, 2\n',
+    err: "no approved version of model 'price' has a step that hangs on the flag 'neighbors'; flags are neighbours\n",
+  });
+  expect(price().flags).toEqual({ neighbors: false });
 });
 
 test('a candidate that models put makes stable is a candidate no more', async () => {
@@ -97,6 +117,7 @@ describe('of two released versions,', () => {
     ['a weight without a candidate', ['set', 'price', '--weight', '5'], 2, /^error: USAGE: there is no candidate yet/m],
     ['a candidate without a weight', ['set', 'price', '--candidate', '2'], 2, /^error: USAGE: a new candidate needs its --weight/m],
     ['a weight that is no number', ['set', 'price', '--candidate', '2', '--weight', 'all'], 2, /^error: USAGE: --weight must be a whole number/m],
+    ['nothing to set', ['set', 'price'], 2, /^error: USAGE: rollout set needs one of --candidate, --weight, --mode, --sticky-key, --flag$/m],
     ['a flag without its value', ['set', 'price', '--flag', 'trips'], 2, /^error: USAGE: --flag must be <name>=on/m],
     ['a promotion of nothing', ['promote', 'price'], 1, /^error: NO_CANDIDATE: model 'price' has no candidate: thalos-brain rollout set price/m],
     ['a return from nothing', ['rollback', 'price'], 1, /^error: NO_CANDIDATE/m],
