@@ -115,8 +115,8 @@ async function isEmpty(store: StoreApi, { name }: VectorIndexSchema): Promise<bo
 function misfit(schema: VectorIndexSchema, live: LiveMapping): BrainError {
   const found = misfits(schema, live);
   return invalid(`vector index '${schema.name}' is declared with ${found.map(([what, wanted]) => `${what} ${wanted}`).join(', ')}, but its live generation '${live.index}' has `
-    + `${found.map(([what, , got]) => `${what} ${got}`).join(', ')}: nothing was changed. Declare it under a new name and move searchers to that, or build a generation `
-    + 'of the new declaration, put it behind the alias, and deploy again');
+    + `${found.map(([what, , got]) => `${what} ${got}`).join(', ')}: nothing was changed. Declare it under a new name beside the old one, build `
+    + 'generations of that, and move searchers to it');
 }
 
 /** What of the declaration the live generation is not: name, wanted, got. */
