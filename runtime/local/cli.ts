@@ -65,6 +65,9 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+// the SDK would print eight lines about its own releases of next year before every answer on Node 20
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
+
 // a reader that went away (`| head`) is no error
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {

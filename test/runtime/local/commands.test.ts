@@ -88,6 +88,13 @@ describe('the command line', () => {
     expect(err).toContain('usage: thalos-brain');
   });
 
+  test('towards AWS says what failed, and nothing of the SDK about Node', async () => {
+    const env = { AWS_ENDPOINT_URL: 'http://127.0.0.1:1', AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_MAX_ATTEMPTS: '1' };
+    const args = ['features', 'get', 'drivers', 'ann', '--table', 'online', '--region', 'eu-central-1', '--assembly', assembly, '--data-dir', data];
+    const { status, err } = await new CliProcess(cli, args, undefined, env).ended;
+    expect({ status, err }).toEqual({ status: 1, err: expect.stringMatching(/^error: [A-Z_]+: [^\n]*\n$/) });
+  });
+
   test('names the one command that installs what is missing', async () => {
     const away = join(work, 'away');
     cpSync(bundle, away, { recursive: true });
