@@ -10,7 +10,7 @@ import { keyThrough } from '../../private/key-through';
 import { FeatureGroup } from '../feature-group';
 
 /** Of each account and Region; Athena's DDL makes it where nobody has. */
-export const DEFAULT_DATABASE = 'default';
+const DEFAULT_DATABASE = 'default';
 
 /** What the parts of an offline store share. */
 export interface OfflinePlaceProps {
@@ -29,17 +29,25 @@ export function catalogStatement(scope: Construct, databaseName: string, actions
   return new PolicyStatement({ actions, resources: [arn('catalog'), arn(`database/${databaseName}`), ...tables.map((table) => arn(`table/${databaseName}/${table}`))] });
 }
 
+/** What somebody may beside starting a statement and asking how it goes. */
+export interface MoreOfQueries {
+  /** On the workgroup. */
+  readonly athena?: readonly string[];
+  /** On the database `default`. */
+  readonly onDefault?: readonly string[];
+}
+
 /**
  * Statements in a workgroup. Whatever they name, Athena looks at the database `default` for whoever starts them (Athena user guide, "Configure access
  * to databases and tables in the AWS Glue Data Catalog").
  */
-export function queryStatements(scope: Construct, workGroupName: string, ...more: string[]): PolicyStatement[] {
+export function queryStatements(scope: Construct, workGroupName: string, { athena = [], onDefault = [] }: MoreOfQueries = {}): PolicyStatement[] {
   return [
     new PolicyStatement({
-      actions: ['athena:GetQueryExecution', 'athena:StartQueryExecution', ...more],
+      actions: ['athena:GetQueryExecution', 'athena:StartQueryExecution', ...athena],
       resources: [Stack.of(scope).formatArn({ service: 'athena', resource: 'workgroup', resourceName: workGroupName })],
     }),
-    catalogStatement(scope, DEFAULT_DATABASE, ['glue:GetDatabase'], []),
+    catalogStatement(scope, DEFAULT_DATABASE, [...onDefault, 'glue:GetDatabase'], []),
   ];
 }
 

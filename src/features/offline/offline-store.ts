@@ -182,7 +182,7 @@ export class OfflineStore extends Resource implements IOfflineSource, ITrainingS
   private readStatements(): PolicyStatement[] {
     const { bucket } = this;
     return [
-      ...queryStatements(this, this.workGroupName, 'athena:GetQueryResults', 'athena:StopQueryExecution'),
+      ...queryStatements(this, this.workGroupName, { athena: ['athena:GetQueryResults', 'athena:StopQueryExecution'] }),
       catalogStatement(this, this.databaseName, ['glue:GetDatabase', 'glue:GetTable']),
       new PolicyStatement({
         actions: ['s3:GetObject'], resources: [OfflinePrefix.TABLES, OfflinePrefix.RESULTS].map((prefix) => bucket.arnForObjects(`${prefix}/*`)),

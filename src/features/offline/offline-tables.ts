@@ -1,7 +1,7 @@
 import { CustomResource, Duration, Stack } from 'aws-cdk-lib';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { Construct, IDependable } from 'constructs';
-import { bucketStatements, catalogStatement, DEFAULT_DATABASE, OfflinePlaceProps, queryStatements, tableId } from './offline-place';
+import { bucketStatements, catalogStatement, OfflinePlaceProps, queryStatements, tableId } from './offline-place';
 import { offlineGroup, OfflinePrefix, OfflineTableResource } from '../../contract';
 import { BrainFunction } from '../../private/brain-function';
 import { FeatureGroup } from '../feature-group';
@@ -29,9 +29,8 @@ export class OfflineTables extends Construct {
       description: 'Makes and evolves the offline tables of a brain',
       timeout: TIMEOUT,
       statements: [
-        ...queryStatements(this, props.workGroupName),
         // a brain's first statement is one of its own: in an account that knows no Athena yet it makes what all others find
-        catalogStatement(this, DEFAULT_DATABASE, ['glue:CreateDatabase'], []),
+        ...queryStatements(this, props.workGroupName, { onDefault: ['glue:CreateDatabase'] }),
         new PolicyStatement({
           actions: ['athena:GetTableMetadata'], resources: [stack.formatArn({ service: 'athena', resource: 'datacatalog', resourceName: 'AwsDataCatalog' })],
         }),
