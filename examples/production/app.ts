@@ -2,14 +2,15 @@
  * A brain for production: a stage with one stack for each plane, three zones, a GPU node group in each of them, Triton from the
  * account's own registry, captured payloads, and an edge with a certificate. Replace what stands in `DEPLOYMENT` by your own.
  */
+import { join } from 'node:path';
 import { App, type AppProps, Duration, type Environment, RemovalPolicy, Size, Stack } from 'aws-cdk-lib';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import { Repository, RepositoryEncryption, TagMutability } from 'aws-cdk-lib/aws-ecr';
 import { Role } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import {
-  Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, GpuBase, GpuBurst, Keda, KedaImages,
-  Model, ModelRuntime, PiiClass, PoolScaling, Similarity, TritonModel, VectorField, VectorIndex,
+  Accelerator, BrainEnvironment, BrainStage, ContainerImage, EdgeStrategy, EntityKey, Feature, FeatureGroup, FeatureLock, GpuBase, GpuBurst, Keda,
+  KedaImages, Model, ModelRuntime, PiiClass, PoolScaling, Similarity, TritonModel, VectorField, VectorIndex,
 } from 'thalos-brain';
 
 const DEPLOYMENT = {
@@ -92,6 +93,7 @@ export function createApp(props: AppProps = {}): App {
       Model.declare('offer-embedder', { owner: 'growth', description: 'Embedding of an offer text, 768 numbers', gpuMemory: Size.gibibytes(3) }),
     ],
     featureGroups: [customerActivity],
+    featureStore: { lock: FeatureLock.fromFile(join(__dirname, 'features.lock.json')) },
     vectorIndexes: [offers],
     cluster: {
       accelerator: Accelerator.L4,

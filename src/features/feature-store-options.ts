@@ -9,7 +9,7 @@ import { WarmThroughput } from './warm-throughput';
 export interface FeatureStoreOptions {
   /** Whether, and how, everything is kept that was ever known. @default OfflineStrategy.iceberg() */
   readonly offline?: OfflineStrategy;
-  /** What the groups were like before: dropping or retyping a feature, or changing entity keys or their order, without a new version fails. @default - the deployment finds out retyped features and other keys, when it changes the offline table; a dropped feature is not found out, nor is anything without offline tables */
+  /** What the groups were like before: dropping or retyping a feature, or changing entity keys or their order, without a new version fails. @default - a warning where the environment protects from deletion: a dropped feature is not noticed; retyped ones and other keys are, by the deployment that changes the offline table */
   readonly lock?: FeatureLock;
   /** What the online table takes at once. @default - what every table on demand does: 12,000 reads and 4,000 writes a second */
   readonly warmThroughput?: WarmThroughput;

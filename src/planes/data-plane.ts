@@ -6,7 +6,7 @@ import { Backfill, FeatureGroup, FeatureQuality, FeatureStore, FeatureStoreOptio
 import { FoundationPlane } from './foundation-plane';
 import { VECTOR_BUILDS_PREFIX } from '../contract';
 import { PayloadCapture } from '../observability';
-import { fail } from '../private/fail';
+import { advise, fail } from '../private/fail';
 import { RolloutConfiguration } from '../release';
 import { ArtifactStore, StorageOptions, TrainingSetStore } from '../storage';
 import { privateBucket, UNFINISHED_UPLOADS } from '../storage/private-bucket';
@@ -157,7 +157,12 @@ export class DataPlane extends Construct {
   private createFeatures(props: DataPlaneProps, groups: FeatureGroup[], quality: FeatureQuality): FeatureStore {
     const { environment, foundation: { keys }, featureStore = {} } = props;
     const { offline = OfflineStrategy.iceberg(), lock, warmThroughput, replicas } = featureStore;
-    lock?._check(this, groups);
+    if (lock) {
+      lock._check(this, groups);
+    } else if (environment.deletionProtection) {
+      advise(this, 'noFeatureLock', 'featureStore.lock is not set: nothing notices a feature that is dropped, on which rows, models and training sets depend. '
+        + "Run 'thalos-brain features lock' after the synth, commit the file, and give it as FeatureLock.fromFile.");
+    }
     const store = offline._bind(this, 'Offline', { environment, encryptionKey: keys.offline, logsKey: keys.logs, artifacts: this.artifacts, groups });
     return new FeatureStore(this, 'Features', { environment, encryptionKey: keys.data, groups, offline: store, quality, warmThroughput, replicas });
   }

@@ -1,11 +1,11 @@
 import { App, Duration, Stack } from 'aws-cdk-lib';
-import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import RECOMMENDED_FLAGS from 'aws-cdk-lib/recommended-feature-flags.json';
 import { featureClientOf } from '../../runtime/feature-client/open-client';
 import { Binding } from '../../src/contract';
 import { BrainEnvironment } from '../../src/environment';
-import { BackfillSchedule, EntityKey, Feature, FeatureGroup, OfflineStrategy } from '../../src/features';
+import { BackfillSchedule, EntityKey, Feature, FeatureGroup, FeatureLock, OfflineStrategy } from '../../src/features';
 import { DataPlane, DataPlaneProps } from '../../src/planes/data-plane';
 import { FoundationPlane } from '../../src/planes/foundation-plane';
 import { Similarity, VectorIndex } from '../../src/vectors';
@@ -47,6 +47,14 @@ describe('DataPlane', () => {
     expect(app.synth().manifest.missing ?? []).toEqual([]);
     template().resourceCountIs('AWS::DynamoDB::GlobalTable', 1);
     template().resourceCountIs('AWS::OpenSearchService::Domain', 1);
+  });
+
+  test('warns where data is protected and no lock remembers what the features were like', () => {
+    const told = ['*', Match.stringLikeRegexp("featureStore.lock is not set.*'thalos-brain features lock'.*noFeatureLock")] as const;
+    Annotations.fromStack(create({ featureGroups: GROUPS }, BrainEnvironment.prod()).data).hasWarning(...told);
+    Annotations.fromStack(create({ featureGroups: GROUPS }, BrainEnvironment.dev()).data).hasNoWarning(...told);
+    Annotations.fromStack(create({ featureGroups: GROUPS, featureStore: { lock: FeatureLock.fromFile('absent.json') } }, BrainEnvironment.prod()).data).hasNoWarning(...told);
+    Annotations.fromStack(create({}, BrainEnvironment.prod()).data).hasNoWarning(...told);
   });
 
   test('puts the vector store, and all that belongs to it, into a scope of its own', () => {
