@@ -19,11 +19,19 @@ export const BUILD_EVENTS: readonly Json[] = [
 const DRILLED = {
   schema: { name: 'offers', dimension: 2, similarity: 'l2', engine: 'faiss', fields: [], hnsw: { m: 16, efConstruction: 100, efSearch: 100 } },
   layout: { shards: 1, replicas: 0, buildReplicas: 0 },
-  gate: { k: 1, sample: 1, least: 0 },
+  gate: { k: 1, sample: 1, least: 0.5 },
 };
 
 /** The same of a restore drill. */
 export const DRILL_EVENTS: readonly Json[] = ['advance', 'finish', 'clean'].map((step) => ({ step, drilled: DRILLED }));
+
+/** To any search: both vectors, and the last of their sequence numbers. */
+const SEARCHED = {
+  timed_out: false,
+  _shards: { total: 1, failed: 0 },
+  aggregations: { last: { value: 1 } },
+  hits: { hits: ['a', 'b'].map((id) => ({ _id: id, _score: 1, _source: { vector: [1, 0] } })) },
+};
 
 export class OneVectorIndex {
   private readonly documents = new Map<string, Json>();
@@ -43,7 +51,7 @@ export class OneVectorIndex {
     if (pathname === '/_aliases') return this.change(JSON.parse(text).actions);
     if (pathname.endsWith('/_bulk')) return { body: { items: text.trim().split('\n').flatMap((_, at) => (at % 2 === 0 ? [{ index: { status: 201 } }] : [])) } };
     if (pathname.endsWith('/_count')) return { body: { count: 1, _shards: { total: 1, successful: 1, failed: 0 } } };
-    if (pathname.endsWith('/_search')) return { body: { timed_out: false, _shards: { failed: 0 }, hits: { hits: ['a', 'b'].map((id) => ({ _id: id, _score: 1, _source: { vector: [1, 0] } })) } } };
+    if (pathname.endsWith('/_search')) return { body: SEARCHED };
     if (pathname.includes('/_stats/')) return { body: this.statistics() };
     if (pathname.endsWith('/_forcemerge')) this.merged = true;
     if (pathname.startsWith('/_cluster/health/')) return { body: { status: 'green', timed_out: false, active_primary_shards: 1 } };
