@@ -3,9 +3,11 @@
  * processes may read and write at once, and a killed one leaves the last commit (copy on write, no log to replay).
  */
 import { createHash } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
-import { messageOf, reject } from './local-errors';
+import { messageOf, reject, systemCode } from './local-errors';
 import type { Natives } from './natives';
 import { type FeatureGroupSchema, type FeatureValue, onlineEntity, onlineKey } from '../../../src/contract';
 import { canonicalValues, rankOf, replaces } from '../../core/feature-row';
@@ -19,13 +21,17 @@ const FORBIDDEN: readonly unknown[] = [constants.errno.EACCES, constants.errno.E
 /** LMDB's keys hold 1978 bytes at most. */
 const LONGEST_KEY = 1978;
 
+/** Of the first page: what it begins with, and where (`MDB_MAGIC`, behind a page's header). The first two pages are written as one. */
+const MAGIC = { value: 0xbeefc0de, at: 24, pages: 2 * 4096 };
+
 /** Rows of one transaction: long enough that syncing costs little, short enough that other writers need not wait. */
 const ROWS_PER_COMMIT = 2048;
 
 export class LmdbFeatureStore implements OnlineFeatureStore {
-  /** Fails with NOT_PERMITTED: who only reads writes too, into the table of readers. */
+  /** Fails with NOT_PERMITTED: who only reads writes too, into the table of readers. Fails with DATA_DIR_CORRUPT where its file is none of LMDB's. */
   static open(natives: Natives, folder: string): LmdbFeatureStore {
     const lmdb = natives.lmdb();
+    requireTree(join(folder, 'data.mdb'));
     try {
       return new LmdbFeatureStore(lmdb.open<unknown, Uint8Array>({ path: folder, maxDbs: 4, noSubdir: false }));
     } catch (error) {
@@ -112,4 +118,24 @@ function wins(group: FeatureGroupSchema, row: StoredRow, stored: StoredRow | und
 function keyOf(group: FeatureGroupSchema, entity: readonly string[]): Uint8Array {
   const key = Buffer.from(onlineKey(group, entity));
   return key.length <= LONGEST_KEY ? key : Buffer.from(`${group.name}#${group.version}#~${createHash('sha256').update(key).digest('hex')}`);
+}
+
+/** LMDB maps the file and trusts it: another one ends the process by a signal, and nobody is told why. */
+function requireTree(file: string): void {
+  let descriptor: number;
+  try {
+    descriptor = openSync(file, 'r');
+  } catch (error) {
+    // whoever opens it next makes it, or says why not
+    if (systemCode(error) === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    const { size } = fstatSync(descriptor);
+    const head = Buffer.alloc(MAGIC.at + 4);
+    const isTree = size === 0 || (size >= MAGIC.pages && readSync(descriptor, head) === head.length && head.readUInt32LE(MAGIC.at) === MAGIC.value);
+    if (!isTree) reject('DATA_DIR_CORRUPT', `${file} is no file of LMDB's: remove its folder, and the next start makes it anew from the imports, or restore a copy of it`);
+  } finally {
+    closeSync(descriptor);
+  }
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findNatives } from '../../../runtime/adapters/local/natives';
@@ -42,6 +42,21 @@ describe('the embedded online store', () => {
     expect(second.appliedSnapshot(GROUP)).toBe(7);
     expect(second.appliedSnapshot({ ...GROUP, version: 2 })).toBe(0);
     await second.close();
+  });
+
+  test('is not opened where its file is another one, which LMDB would not survive; an empty one becomes its own', async () => {
+    const file = join(folder, 'data.mdb');
+    await LmdbFeatureStore.open(natives, folder).close();
+    const own = readFileSync(file);
+    for (const bytes of [Buffer.from('mine'), Buffer.alloc(100_000), Buffer.alloc(100_000, 7), own.subarray(0, 5000)]) {
+      writeFileSync(file, bytes);
+      expect(() => LmdbFeatureStore.open(natives, folder)).toThrow(`DATA_DIR_CORRUPT: ${file} is no file of LMDB's`);
+      expect(readFileSync(file)).toEqual(bytes);
+    }
+    for (const bytes of [own, Buffer.alloc(0)]) {
+      writeFileSync(file, bytes);
+      await LmdbFeatureStore.open(natives, folder).close();
+    }
   });
 
   test('entities with keys longer than the tree takes are kept apart', async () => {
