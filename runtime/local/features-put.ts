@@ -129,17 +129,15 @@ async function* fileBytes(file: string): AsyncGenerator<Buffer> {
 
 /** The row that `column=value` words stand for, whose texts are read as those of a file. */
 function recordOf(words: readonly string[], now: number): FeatureRecord {
-  const record: Record<string, unknown> = { [OfflineColumn.EVENT_TIME]: now };
-  const given = new Set<string>();
+  const given = new Map<string, string>();
   for (const word of words) {
     const at = word.indexOf('=');
     if (at < 1) reject('USAGE', `'${word}' must be <column>=<value>`);
     const name = word.slice(0, at);
     if (given.has(name)) reject('USAGE', `${name}= is there twice`);
-    given.add(name);
-    record[name] = word.slice(at + 1);
+    given.set(name, word.slice(at + 1));
   }
-  return record;
+  return { [OfflineColumn.EVENT_TIME]: now, ...Object.fromEntries(given) };
 }
 
 async function standardInput(): Promise<Buffer> {
