@@ -64,4 +64,9 @@ export const toPeer = (peer: Peer) => ({
   region: 'eu-central-1', endpoint: peer.url, credentials: { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'secret' }, maxAttempts: 1,
 });
 
+/** Environment in which the SDK's clients talk to a peer, once. */
+export const peerEnvironment = ({ url }: Peer) => ({
+  AWS_ENDPOINT_URL: url, AWS_ENDPOINT_URL_DYNAMODB: url, AWS_ENDPOINT_URL_S3: url, AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_MAX_ATTEMPTS: '1',
+});
+
 export const never = () => new Promise<never>(() => undefined);

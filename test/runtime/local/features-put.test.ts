@@ -9,7 +9,7 @@ import { StandardTerminal } from '../../../runtime/local/terminal';
 import type { QuarantinedRow } from '../../../src/contract';
 import { writeAssembly } from '../../support/local-brain';
 import { DynamoDbTable } from '../adapters-aws/dynamodb.fixture';
-import { Peer, type PeerAnswer, type PeerRequest } from '../adapters-aws/peer.fixture';
+import { Peer, type PeerAnswer, peerEnvironment, type PeerRequest } from '../adapters-aws/peer.fixture';
 
 const NOON = Date.UTC(2026, 0, 1, 12);
 const REFUSED = { status: 400, body: { __type: 'com.amazonaws.dynamodb.v20120810#ValidationException', message: 'no' } };
@@ -34,8 +34,7 @@ describe('lines that are put into a table', () => {
       quarantined.push(...request.body.toString().trimEnd().split('\n').map((line) => JSON.parse(line) as QuarantinedRow));
       return {};
     });
-    for (const name of ['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_DYNAMODB', 'AWS_ENDPOINT_URL_S3']) process.env[name] = aws.url;
-    Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_MAX_ATTEMPTS: '1' });
+    Object.assign(process.env, peerEnvironment(aws));
   });
   afterEach(async () => {
     process.env = { ...before };

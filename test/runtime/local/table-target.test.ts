@@ -11,7 +11,7 @@ import type { FeatureWrite } from '../../../runtime/core/ports';
 import { importToTable } from '../../../runtime/local/table-target';
 import { StandardTerminal } from '../../../runtime/local/terminal';
 import { BRAIN } from '../../support/local-brain';
-import { Peer, type PeerAnswer } from '../adapters-aws/peer.fixture';
+import { Peer, type PeerAnswer, peerEnvironment } from '../adapters-aws/peer.fixture';
 
 const [GROUP] = BRAIN.featureGroups;
 const NOON = Date.UTC(2026, 0, 1, 12);
@@ -44,8 +44,7 @@ describe('an import into a table', () => {
       if (answer.status === undefined) objects.set(path.split('?')[0], body.toString());
       return answer;
     });
-    for (const name of ['AWS_ENDPOINT_URL', 'AWS_ENDPOINT_URL_DYNAMODB', 'AWS_ENDPOINT_URL_S3']) process.env[name] = aws.url;
-    Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_MAX_ATTEMPTS: '1' });
+    Object.assign(process.env, peerEnvironment(aws));
   });
   afterEach(async () => {
     process.env = { ...before };
